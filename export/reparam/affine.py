@@ -1,0 +1,69 @@
+"""Folding a per-channel affine map forward into the convolutions that read it.
+
+With z_i = s_i x_i + t_i per input channel i and a convolution without zero padding::
+
+    sum_ik W_oik z_i(.+k) + b_o  =  sum_ik (W_oik s_i) x_i(.+k) + (b_o + sum_ik W_oik t_i)
+
+Zero padding breaks this: it pads z with 0, which is x = -t / s, not x = 0. Reflecting,
+replicating and circular padding repeat values of z itself and keep it true.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+
+from .base import ConvNd, Network, set_bias
+
+
+def is_padded(conv: ConvNd) -> bool:
+    """Whether the convolution sees zeros beyond the border."""
+    if conv.padding_mode != "zeros":
+        return False
+    if isinstance(conv.padding, str):
+        return conv.padding == "same" and any(size > 1 for size in conv.kernel_size)
+    return any(conv.padding)
+
+
+def fold_into_users(network: Network, node: fx.Node, scale: Tensor, shift: Tensor) -> bool:
+    """Fold z = scale * x + shift, computed by `node` from its first argument, into its users.
+
+    All users must be convolutions that allow it, else nothing changes and the reason is noted.
+    """
+    users = list(node.users)
+    for user in users:
+        reason = _why_not(network, user)
+        if reason:
+            network.leave(node, reason)
+            return False
+    for user in users:
+        conv = network.convolution(user)
+        assert conv is not None
+        _fold(conv, scale, shift)
+    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+    network.changed()
+    return True
+
+
+def _why_not(network: Network, user: fx.Node) -> str | None:
+    conv = network.convolution(user)
+    if conv is None:
+        return f"{user.name} reads it and is no convolution"
+    if is_padded(conv):
+        return f"{user.target} pads with zeros (padding {conv.padding})"
+    return network.why_shared(user)
+
+
+@torch.no_grad()
+def _fold(conv: ConvNd, scale: Tensor, shift: Tensor) -> None:
+    weight = conv.weight  # (out, in / groups, *kernel)
+    out_per_group, in_per_group = conv.out_channels // conv.groups, conv.in_channels // conv.groups
+
+    def for_weight(vector: Tensor) -> Tensor:
+        """(in,) -> (out, in / groups, 1, ...): what each output channel of a group reads."""
+        rows = vector.reshape(conv.groups, in_per_group).repeat_interleave(out_per_group, dim=0)
+        return rows.reshape(conv.out_channels, in_per_group, *[1] * (weight.dim() - 2))
+
+    moved = (weight * for_weight(shift)).flatten(1).sum(1)
+    set_bias(conv, moved if conv.bias is None else conv.bias + moved)
+    conv.weight.copy_(weight * for_weight(scale))
