@@ -1,0 +1,363 @@
+"""A bundle: a folder with one exported model and `manifest.json`, which says all about it.
+
+A bundle is whole or absent: it is written under another name and renamed. Loading checks every
+hash and refuses paths that leave the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import BundleError, OutputError
+from .inputs import Preprocessing
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+_PARTIAL = ".partial-"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Weights(_Frozen):
+    """Where the weights came from. `random` weights measure speed, never accuracy."""
+
+    source: str
+    random: bool
+    sha256: str | None = None
+    entry: str | None = Field(None, description="key of the state dict inside the file")
+
+
+class TensorSpec(_Frozen):
+    """A named input or output. A `None` in `shape` is a free (batch) dimension."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+    kind: Literal["tensor", "image"] = "tensor"
+
+
+class LeftAlone(_Frozen):
+    """A place a pass did not change, and why."""
+
+    place: str
+    reason: str
+
+
+class PassReport(_Frozen):
+    """What a pass did and how far results moved (relative error in float64)."""
+
+    name: str
+    places: int
+    relative_error: float
+    operations_before: int
+    operations_after: int
+    left: tuple[LeftAlone, ...] = ()
+
+
+class Census(_Frozen):
+    """Operations of the exported model, counted in the file itself.
+
+    `delegated` and `fallback` are counts where the runtime splits the graph between an
+    accelerated backend and its own kernels, else None. `runtime_by_type` is what the runtime
+    makes of the graph when it loads it, where it tells.
+    """
+
+    total: int
+    by_type: dict[str, int]
+    delegated: int | None = None
+    fallback: int | None = None
+    partitions: int | None = None
+    fallback_by_type: dict[str, int] = Field(default_factory=dict)
+    runtime_by_type: dict[str, int] = Field(default_factory=dict)
+
+
+class ProbeResult(_Frozen):
+    """Difference between bundle and reference on one probe set."""
+
+    probes: str
+    count: int
+    max_abs: float
+    psnr_db: float
+    cosine: float
+    top1_agreement: float | None = None
+    finite: bool = True
+    passed: bool
+
+
+class Parity(_Frozen):
+    """`verified`, `failed`, or `unverified` with the reason it could not be checked here."""
+
+    status: Literal["verified", "failed", "unverified"]
+    runtime: str | None = None
+    reason: str = ""
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    results: tuple[ProbeResult, ...] = ()
+
+
+class FileEntry(_Frozen):
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(_Frozen):
+    """Everything there is to know about a bundle without loading its model."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: str
+    parameters: int
+    macs: int
+    weights: Weights
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: Preprocessing
+    target: str
+    precision: str
+    runtime: str
+    options: dict[str, str | int | bool] = Field(default_factory=dict)
+    passes: tuple[PassReport, ...]
+    rewrites: dict[str, int] = Field(default_factory=dict)
+    census: Census
+    tools: dict[str, str]
+    parity: Parity
+    model_file: str
+    files: dict[str, FileEntry]
+    created: datetime
+    integrity: str = Field("", description="sha256 of this manifest with this field empty")
+
+    def sealed(self) -> Manifest:
+        """A copy whose `integrity` matches its content."""
+        return self.model_copy(update={"integrity": self._digest()})
+
+    def is_sealed(self) -> bool:
+        return self.integrity == self._digest()
+
+    def _digest(self) -> str:
+        content = self.model_dump(mode="json") | {"integrity": ""}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Bundle:
+    """An opened bundle; `Bundle.open` is the way in."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / self.manifest.model_file
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the model, manifest not counted."""
+        return sum(entry.size_bytes for entry in self.manifest.files.values())
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Open and check the bundle at `path`.
+
+        Raises:
+            BundleError: if it is missing, not a bundle, altered, or names files outside itself.
+        """
+        manifest = read_manifest(path)
+        for name, entry in manifest.files.items():
+            _check_file(path, name, entry)
+        if manifest.model_file not in {_top(name) for name in manifest.files} | set(manifest.files):
+            raise BundleError(f"{path}: model file {manifest.model_file!r} is not listed", _AGAIN)
+        _inside(path, manifest.model_file)
+        return cls(path, manifest)
+
+
+_AGAIN = "export it again with care-export"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the bundle at `path`, its own integrity checked, its files not.
+
+    Raises:
+        BundleError: if there is none or it is altered.
+    """
+    file = path / MANIFEST
+    if not file.is_file():
+        raise BundleError(f"{path} is not a bundle: no {MANIFEST} in it", "name a bundle's folder")
+    try:
+        manifest = Manifest.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleError(f"{file}: {where}: {first['msg']}", _AGAIN) from error
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror}", "check its permissions") from error
+    if not manifest.is_sealed():
+        raise BundleError(f"{file} was altered after it was written", _AGAIN)
+    return manifest
+
+
+def find_bundles(folder: Path) -> list[Path]:
+    """Folders directly inside `folder` that hold a manifest, sorted by name."""
+    if not folder.is_dir():
+        return []
+    return sorted(p.parent for p in folder.glob(f"*/{MANIFEST}") if _PARTIAL not in p.parent.name)
+
+
+def _top(name: str) -> str:
+    return PurePosixPath(name).parts[0]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """`folder / name`, refused if it is absolute, climbs out, or passes a symbolic link."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or not pure.parts:
+        raise BundleError(f"{folder}: path {name!r} leaves the bundle", "do not use this bundle")
+    path = folder
+    for part in pure.parts:
+        path = path / part
+        if path.is_symlink():
+            raise BundleError(f"{folder}: {name!r} is a symbolic link", "do not use this bundle")
+    return path
+
+
+def _check_file(folder: Path, name: str, entry: FileEntry) -> None:
+    path = _inside(folder, name)
+    if not path.is_file():
+        raise BundleError(f"{folder}: {name} is missing", _AGAIN)
+    if path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
+        raise BundleError(f"{folder}: {name} is not the file the manifest describes", _AGAIN)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def list_files(folder: Path) -> dict[str, FileEntry]:
+    """Every file below `folder` but the manifest, with hash and size."""
+    return {
+        path.relative_to(folder).as_posix(): FileEntry(
+            sha256=file_sha256(path), size_bytes=path.stat().st_size
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST
+    }
+
+
+def check_output_folder(folder: Path) -> None:
+    """Make sure bundles can be written into `folder`, before minutes of work.
+
+    Raises:
+        OutputError: if not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        probe = folder / f"{_PARTIAL}{os.getpid()}-probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace anything but a bundle.
+
+    Raises:
+        OutputError: if something else is at `path`.
+    """
+    if path.is_symlink() or (path.exists() and not (path / MANIFEST).is_file()):
+        raise OutputError(
+            f"{path} exists and is not a bundle", "move it away or choose another --output"
+        )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path` when the block ends well.
+
+    An earlier bundle at `path` stays until then. On any error, an interrupt included, the
+    temporary folder is removed.
+
+    Raises:
+        OutputError: if the disk refuses, or something other than a bundle is at `path`.
+    """
+    check_replaceable(path)
+    partial = path.parent / f"{_PARTIAL}{os.getpid()}-{path.name}"
+    old = path.parent / f"{_PARTIAL}{os.getpid()}-old-{path.name}"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if path.exists():
+            path.rename(old)
+        try:
+            partial.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Seal and write the manifest into `folder`; returns the sealed one."""
+    sealed = manifest.sealed()
+    text = json.dumps(sealed.model_dump(mode="json"), indent=2) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return sealed
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    hint = "free some space" if error.errno == 28 else "choose another --output"
+    return OutputError(f"cannot write to {folder}: {error.strerror or error}", hint)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what a killed export left behind; give back a bundle it had moved aside."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        pid, _, name = path.name[len(_PARTIAL) :].partition("-")
+        if pid.isdigit() and not _alive(int(pid)):
+            original = folder / name.removeprefix("old-")
+            if name.startswith("old-") and not original.exists():
+                path.rename(original)
+            elif path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def manifest_schema() -> dict[str, Any]:
+    """JSON Schema of the manifest."""
+    return Manifest.model_json_schema()

@@ -1,0 +1,64 @@
+"""Which packages are installed, found without importing them."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from types import ModuleType
+
+from .errors import MissingDependencyError
+
+TOOLS = ("torch", "coremltools", "onnx", "onnxscript", "onnxruntime", "executorch", "numpy")
+"""Distributions whose versions decide what a bundle contains."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether something can be used on this machine and, if not, what to do."""
+
+    usable: bool
+    detail: str
+    remedy: str = ""
+
+
+def version(distribution: str) -> str | None:
+    """Installed version of a distribution, None if there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of Python and of the installed `TOOLS`."""
+    found = {name: version(name) for name in TOOLS}
+    return {"python": platform.python_version()} | {k: v for k, v in found.items() if v}
+
+
+def check(distributions: tuple[str, ...], extra: str) -> Availability:
+    """Whether all `distributions` are installed; `extra` of care-mobile would bring them."""
+    versions = {name: version(name) for name in distributions}
+    missing = [name for name, found in versions.items() if found is None]
+    if missing:
+        return Availability(
+            False, f"missing: {', '.join(missing)}", f"pip install 'care-mobile[{extra}]'"
+        )
+    return Availability(True, ", ".join(f"{name} {found}" for name, found in versions.items()))
+
+
+def load(module: str, extra: str) -> ModuleType:
+    """Import a heavy module where it is needed.
+
+    Raises:
+        MissingDependencyError: if it is not installed or cannot be loaded here.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        reason = "is not installed" if version(name) is None else f"cannot be loaded: {error}"
+        raise MissingDependencyError(
+            f"{name} {reason}", f"pip install 'care-mobile[{extra}]', or see care-doctor"
+        ) from error

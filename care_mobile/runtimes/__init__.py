@@ -1,0 +1,25 @@
+"""Runtimes: ways to run a bundle on this machine. A new one is a file here and a line below."""
+
+from __future__ import annotations
+
+from ..errors import unknown_name
+from .base import Runtime, RuntimeOptions, Session
+from .coreml import CoreMLRuntime
+from .executorch import ExecuTorchRuntime
+from .onnxruntime import OnnxRuntime
+
+RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), ExecuTorchRuntime(), CoreMLRuntime())
+
+__all__ = ["RUNTIMES", "Runtime", "RuntimeOptions", "Session", "get_runtime"]
+
+
+def get_runtime(name: str) -> Runtime:
+    """The runtime called `name`.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    for runtime in RUNTIMES:
+        if runtime.name == name:
+            return runtime
+    raise unknown_name("runtime", name, [runtime.name for runtime in RUNTIMES])

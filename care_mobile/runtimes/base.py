@@ -1,0 +1,78 @@
+"""What every runtime offers: load a bundle on this machine, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..errors import UsageError
+from ..requirements import Availability
+
+AnyArray = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How to run. `threads` is the size of the runtime's pool for one inference."""
+
+    threads: int = 1
+
+
+class Session(Protocol):
+    """A loaded model."""
+
+    def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        """One inference; outputs in the order of the manifest.
+
+        Raises:
+            UsageError: if the inputs do not fit the manifest.
+            RuntimeFailure: if the runtime fails.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Runtime, version and what decides speed (backend, threads)."""
+        ...
+
+
+class Runtime(Protocol):
+    """A way to run bundles here."""
+
+    name: str
+
+    def availability(self) -> Availability: ...
+
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
+        """Load a bundle's model.
+
+        Raises:
+            MissingDependencyError: if the runtime is not usable on this machine.
+            RuntimeFailure: if it refuses the model.
+        """
+        ...
+
+
+def ordered_inputs(bundle: Bundle, inputs: Mapping[str, AnyArray]) -> Sequence[AnyArray]:
+    """The inputs in the manifest's order, checked against it, as C-contiguous arrays."""
+    specs = bundle.manifest.inputs
+    if set(inputs) != {spec.name for spec in specs}:
+        raise UsageError(
+            f"{bundle.name} takes inputs {[s.name for s in specs]}, got {sorted(inputs)}"
+        )
+    ordered = []
+    for spec in specs:
+        array = np.ascontiguousarray(inputs[spec.name], dtype=spec.dtype)
+        fits = len(array.shape) == len(spec.shape) and all(
+            want in (None, have) for want, have in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise UsageError(
+                f"{bundle.name}: input {spec.name!r} has shape {array.shape}, not {spec.shape}"
+            )
+        ordered.append(array)
+    return ordered

@@ -1,0 +1,76 @@
+"""Core ML bundles on Apple's framework, on a Mac only.
+
+Never run on hardware by this project's own CI, which has no Mac.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import MissingDependencyError, RuntimeFailure
+from ..quiet import quiet
+from ..requirements import Availability, check, load, version
+from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+
+
+class CoreMLSession:
+    """An MLModel on all compute units."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        with quiet():
+            tools: Any = load("coremltools", "export")
+            try:
+                self._model = tools.models.MLModel(str(bundle.model_path))
+            except Exception as error:
+                raise RuntimeFailure(f"{bundle.name}: Core ML refuses it: {error}") from error
+        self._bundle = bundle
+
+    def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        arrays = ordered_inputs(self._bundle, inputs)
+        specs = self._bundle.manifest.inputs
+        feed = {
+            spec.name: _as_image(array) if spec.kind == "image" else array
+            for spec, array in zip(specs, arrays, strict=True)
+        }
+        try:
+            outputs = self._model.predict(feed)
+        except Exception as error:
+            raise RuntimeFailure(f"{self._bundle.name}: Core ML failed: {error}") from error
+        return [np.asarray(outputs[spec.name]) for spec in self._bundle.manifest.outputs]
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "runtime": "coreml",
+            "version": version("coremltools") or "unknown",
+            "backend": "Core ML, all compute units",
+        }
+
+
+def _as_image(array: AnyArray) -> Any:
+    """(1, C, H, W) in 0..255 -> a PIL image, which Core ML's image inputs take."""
+    from PIL import Image
+
+    pixels = np.clip(np.rint(array[0]), 0, 255).astype(np.uint8)
+    return Image.fromarray(pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0))
+
+
+class CoreMLRuntime:
+    """See the module's docstring."""
+
+    name = "coreml"
+
+    def availability(self) -> Availability:
+        if sys.platform != "darwin":
+            return Availability(False, "Apple's framework runs on macOS only", "run this on a Mac")
+        return check(("coremltools",), "export")
+
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
+        found = self.availability()
+        if not found.usable:
+            raise MissingDependencyError(f"Core ML: {found.detail}", found.remedy)
+        return CoreMLSession(bundle)

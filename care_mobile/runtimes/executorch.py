@@ -1,0 +1,79 @@
+"""ExecuTorch bundles on the ExecuTorch runtime with its XNNPACK backend.
+
+The runtime has one thread pool for the whole process. It must be sized before a method is
+loaded: resizing it under a loaded XNNPACK delegate crashes the process (executorch 1.4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..bundle import Bundle
+from ..errors import RuntimeFailure
+from ..quiet import quiet
+from ..requirements import Availability, check, load, version
+from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+
+_pool_threads: int | None = None
+
+
+def _size_pool(threads: int) -> None:
+    global _pool_threads
+    if _pool_threads == threads:
+        return
+    if _pool_threads is not None:
+        raise RuntimeFailure(
+            f"ExecuTorch's thread pool already has {_pool_threads} threads in this process",
+            "measure one thread count per run",
+        )
+    bindings: Any = load("executorch.extension.pybindings._portable_lib", "export")
+    if bindings._threadpool_get_thread_count() != threads:
+        bindings._unsafe_reset_threadpool(threads)
+    _pool_threads = threads
+
+
+class ExecuTorchSession:
+    """A loaded `forward` method."""
+
+    def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
+        self._torch: Any = load("torch", "export")
+        self._bundle = bundle
+        self._threads = options.threads
+        with quiet():
+            runtime: Any = load("executorch.runtime", "export")
+            _size_pool(options.threads)
+            try:
+                # The program must outlive the method.
+                self._program = runtime.Runtime.get().load_program(bundle.model_path)
+                self._method = self._program.load_method("forward")
+            except Exception as error:
+                raise RuntimeFailure(f"{bundle.name}: ExecuTorch refuses it: {error}") from error
+
+    def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        tensors = [self._torch.from_numpy(a) for a in ordered_inputs(self._bundle, inputs)]
+        try:
+            outputs = self._method.execute(tensors)
+        except Exception as error:
+            raise RuntimeFailure(f"{self._bundle.name}: ExecuTorch failed: {error}") from error
+        return [output.numpy() for output in outputs]
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "runtime": "executorch",
+            "version": version("executorch") or "unknown",
+            "backend": "XNNPACK",
+            "threads": str(self._threads),
+        }
+
+
+class ExecuTorchRuntime:
+    """See the module's docstring."""
+
+    name = "executorch"
+
+    def availability(self) -> Availability:
+        return check(("executorch", "torch"), "export")
+
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
+        return ExecuTorchSession(bundle, options)
