@@ -1,0 +1,64 @@
+"""What the commands share: where they print, and how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from .errors import INTERRUPTED, CareError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def progress_console() -> Console:
+    """A console for progress and messages, on standard error.
+
+    It has a file descriptor of its own, so `quiet` can redirect the usual one meanwhile.
+    """
+    from rich.console import Console
+
+    return Console(file=_private_stderr(), highlight=False)
+
+
+@cache
+def result_console() -> Console:
+    """A console for results, on standard output; wide when that is not a terminal."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(highlight=False, width=width)
+
+
+def _private_stderr() -> TextIO:
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8")
+    except (OSError, ValueError):  # a captured stream without a descriptor
+        return sys.stderr
+
+
+def run_command(command: Callable[[], object]) -> NoReturn:
+    """Run a command line; errors meant for users become two lines and their exit code."""
+    try:
+        command()
+    except CareError as error:
+        _say(f"error: {error}", error.hint)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        _say("interrupted; bundles finished so far are intact", "")
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    raise SystemExit(0)
+
+
+def _say(line: str, hint: str) -> None:
+    sys.stderr.write(line + "\n")
+    if hint:
+        sys.stderr.write(f"  try: {hint}\n")
+    sys.stderr.flush()
