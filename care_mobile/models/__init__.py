@@ -1,0 +1,1 @@
+"""Networks: the catalog, the reference CARE models and their weights."""

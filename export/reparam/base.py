@@ -181,6 +181,15 @@ def binary(node: object, functions: tuple[Callable[..., object], ...]) -> tuple[
     return None
 
 
+def concatenated(node: object) -> list[fx.Node]:
+    """The parts of a concatenation along the channels, else none."""
+    if not isinstance(node, fx.Node) or node.target is not torch.cat or not node.args:
+        return []
+    dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+    parts = node.args[0]
+    return list(parts) if dim == 1 and isinstance(parts, list | tuple) else []  # type: ignore[arg-type]
+
+
 def only_user(node: fx.Node) -> fx.Node | None:
     """The single user of `node`, or None when there are several or none."""
     users = list(node.users)

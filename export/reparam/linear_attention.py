@@ -41,7 +41,7 @@ class ChannelFirstLinearAttention(nn.Module):
         mean_k = k.mean((2, 3), keepdim=True).reshape(rows[0], 1, rows[1])
         q, k = q.reshape(rows), k.reshape(rows)
         # v / N first: sums over N positions of products would leave the range of fp16.
-        context = torch.bmm(v.reshape(rows) / positions, k.transpose(1, 2))
+        context = torch.bmm(v.reshape(rows) * (1.0 / positions), k.transpose(1, 2))
         out = torch.bmm(context, q) / (torch.bmm(mean_k, q) + self.eps)
         return out.reshape(batch, channels, height, width)
 

@@ -13,7 +13,7 @@ import operator
 import torch
 from torch import fx
 
-from .base import ADD, MUL, Network, Pass, binary
+from .base import ADD, MUL, Network, Pass, binary, concatenated
 
 
 def _rewrite(network: Network) -> None:
@@ -46,7 +46,7 @@ def _merge(
     network: Network, node: fx.Node, joined: object, factor: object, x: fx.Node, rest: list[fx.Node]
 ) -> bool:
     """Rewrite `node` = rest + factor * cat(memory, R) + x if `memory` leads `x` too."""
-    parts = _concatenated(joined)
+    parts = concatenated(joined)
     if len(parts) != 2 or len(rest) != 1:
         return False
     memory, features = parts
@@ -86,15 +86,6 @@ def _split_in_two(
     call = network.graph.call_function
     halves = call(torch.split, (x, [head, channels - head]), {"dim": 1})
     return call(operator.getitem, (halves, 0)), call(operator.getitem, (halves, 1))
-
-
-def _concatenated(node: object) -> list[fx.Node]:
-    """The parts of a concatenation along the channels, else none."""
-    if not isinstance(node, fx.Node) or node.target is not torch.cat or not node.args:
-        return []
-    dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-    parts = node.args[0]
-    return list(parts) if dim == 1 and isinstance(parts, list | tuple) else []  # type: ignore[arg-type]
 
 
 def _groups(part: fx.Node, x: fx.Node) -> list[int]:

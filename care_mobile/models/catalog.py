@@ -1,0 +1,75 @@
+"""Names of networks and how to build them. No torch until one is built."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError, unknown_name
+from ..requirements import load
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CARE_MODELS = {"care_s0": "CARE_S0", "care_s1": "CARE_S1", "care_s2": "CARE_S2"}
+"""Catalog name -> configuration in `care_mobile.models.care`."""
+
+
+def create_model(name: str, **options: Any) -> nn.Module:
+    """Build a network, freshly initialised, in training mode.
+
+    Args:
+        name: a name of the catalog, or `package.module:factory` for your own network; the
+            factory is called with `options` and returns an nn.Module.
+        options: for CARE `num_classes`, `in_channels`, `drop_path`, `dropout`, `features_only`.
+
+    Raises:
+        UsageError: for a name the catalog does not know.
+        ModelError: if the factory cannot be found, fails or returns something else.
+        MissingDependencyError: without torch.
+    """
+    if ":" in name:
+        return _from_factory(name, options)
+    if name not in CARE_MODELS:
+        known = [*CARE_MODELS, "package.module:factory"]
+        raise unknown_name("model", name, known)
+    load("torch", "export")
+    care = importlib.import_module("care_mobile.models.care")
+    try:
+        model: nn.Module = care.CARE(getattr(care, CARE_MODELS[name]), **options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{name} cannot be built: {error}") from error
+    return model
+
+
+def slug(name: str) -> str:
+    """The name as it appears in file names."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name.rpartition(":")[2]).strip("._") or "model"
+
+
+def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
+    module_name, _, attribute = name.partition(":")
+    torch = load("torch", "export")
+    # Console scripts do not have the current folder on the path; users' own modules live there.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"model {name!r}: {error}", "write package.module:factory, importable from here"
+        ) from error
+    if not callable(factory):
+        raise ModelError(f"model {name!r} is no factory", "name a function or a class")
+    try:
+        model = factory(**options)
+    except Exception as error:  # anything the user's code raises
+        raise ModelError(f"model {name!r} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(f"model {name!r} returned {type(model).__name__}, not an nn.Module")
+    return model

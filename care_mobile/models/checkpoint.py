@@ -1,0 +1,195 @@
+"""Weights from files, as data: nothing in a checkpoint is ever executed."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..bundle import Weights, file_sha256
+from ..errors import CheckpointError, UsageError
+from .catalog import CARE_MODELS, create_model
+from .lively import draw
+
+WRAPPERS = ("state_dict_ema", "state_dict", "model")
+"""Keys under which trainers keep a state dict. Averaged weights come first: the published
+accuracy is theirs."""
+_PREFIX = "module."  # added by DistributedDataParallel
+_SHOWN = 4
+_RANDOM = "random:"
+
+State = Mapping[str, Tensor]
+
+
+def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Weights:
+    """Fill `model` from `source`, strictly.
+
+    Args:
+        model: changed in place.
+        source: `random:SEED` for lively random weights (see `lively`), else a file: `.pth`,
+            `.pth.tar`, `.pt`, `.safetensors`, bare or wrapped.
+        entry: the wrapper's key to use when the file holds several state dicts.
+
+    Raises:
+        CheckpointError: for a file that is missing, damaged, hostile or for another network.
+        UsageError: for a malformed `random:SEED`.
+    """
+    if source.startswith(_RANDOM):
+        return _random(model, source)
+    path = Path(source)
+    state, entry = read_state_dict(path, entry)
+    features_only = getattr(model, "features_only", False)
+    if features_only:
+        state = {k: v for k, v in state.items() if not k.startswith(("head.", "dist_head."))}
+    check_fits(model, state, path)
+    model.load_state_dict(dict(state))
+    return Weights(source=path.name, random=False, sha256=file_sha256(path), entry=entry)
+
+
+def _random(model: nn.Module, source: str) -> Weights:
+    seed = source.removeprefix(_RANDOM)
+    if not seed.isdecimal() or int(seed) >= 2**63:
+        raise UsageError(f"weights {source!r}: the seed is no whole number", "write random:0")
+    draw(model, int(seed))
+    return Weights(source=source, random=True)
+
+
+def read_state_dict(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], str | None]:
+    """The state dict in a file, unwrapped and without `module.`, and the key it was under.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"checkpoint {path} {what}", "name a file, or use random:SEED")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"checkpoint {path} is empty", "copy or download it again")
+    content = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
+    state, used = _unwrap(content, path, entry)
+    if all(key.startswith(_PREFIX) for key in state):
+        state = {key.removeprefix(_PREFIX): value for key, value in state.items()}
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"checkpoint {path}: {key} holds NaN or infinity", "use a checkpoint from earlier"
+            )
+    return state, used
+
+
+def _safetensors(path: Path) -> object:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} is no safetensors file or is damaged: {error}",
+            "copy or download it again",
+        ) from error
+
+
+def _torch_file(path: Path) -> object:
+    # Trainers store their command line, an argparse.Namespace: plain attributes, no code.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise _refused(path, error) from error
+        except Exception as error:  # zip, tar, struct and value errors of damaged files
+            raise CheckpointError(
+                f"checkpoint {path} is damaged or no PyTorch file", "copy or download it again"
+            ) from error
+
+
+def _refused(path: Path, error: Exception) -> CheckpointError:
+    text = str(error)
+    if "Unsupported global" in text or "Unsupported class" in text or "GLOBAL" in text:
+        detail = next((line for line in text.splitlines() if "GLOBAL" in line), "").strip()
+        name = detail.partition("GLOBAL ")[2].split(" ")[0]
+        return CheckpointError(
+            f"checkpoint {path} wants to run code ({name or 'an unknown object'}); refused",
+            "ask for the plain state dict, or a .safetensors file",
+        )
+    what = "is truncated" if zipfile.is_zipfile(path) else "is damaged or no PyTorch file"
+    return CheckpointError(f"checkpoint {path} {what}", "copy or download it again")
+
+
+def _unwrap(
+    content: object, path: Path, entry: str | None
+) -> tuple[dict[str, Tensor], str | None]:
+    if entry is not None:
+        if not isinstance(content, Mapping) or entry not in content:
+            keys = [str(k) for k in content][:8] if isinstance(content, Mapping) else []
+            raise CheckpointError(f"checkpoint {path} has no entry {entry!r}", f"it has {keys}")
+        candidates: tuple[str, ...] = (entry,)
+    else:
+        candidates = WRAPPERS
+    if isinstance(content, Mapping):
+        for key in candidates:
+            state = _as_state(content.get(key))
+            if state:
+                return state, key
+    state = _as_state(content)
+    if not state or entry is not None:
+        raise CheckpointError(
+            f"checkpoint {path} holds no state dict",
+            f"expected tensors by name, bare or under one of {', '.join(WRAPPERS)}",
+        )
+    return state, None
+
+
+def _as_state(value: object) -> dict[str, Tensor] | None:
+    """`value` if it maps names to tensors and nothing else."""
+    if not isinstance(value, Mapping) or not value:
+        return None
+    if all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items()):
+        return dict(value)
+    return None
+
+
+def check_fits(model: nn.Module, state: State, path: Path) -> None:
+    """Raise a CheckpointError that says which keys differ and what would help."""
+    want = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    have = {key: tuple(value.shape) for key, value in state.items()}
+    if want == have:
+        return
+    problems = (
+        [f"missing {key}" for key in want if key not in have]
+        + [f"unexpected {key}" for key in have if key not in want]
+        + [
+            f"{key} is {list(have[key])}, not {list(want[key])}"
+            for key in want
+            if key in have and have[key] != want[key]
+        ]
+    )
+    shown = "; ".join(problems[:_SHOWN])
+    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    raise CheckpointError(
+        f"checkpoint {path} does not fit the model: {shown}{more}", _advice(have)
+    )
+
+
+def _advice(have: Mapping[str, tuple[int, ...]]) -> str:
+    """Options under which a CARE model would have these shapes, if any."""
+    stem, classifier = have.get("stem.0.weight"), have.get("head.fc.weight")
+    if stem is None or len(stem) != 4:
+        return "choose the --model it was trained with"
+    options = {"in_channels": stem[1]}
+    if classifier is not None:
+        options["num_classes"] = classifier[0]
+    for name in CARE_MODELS:
+        with torch.device("meta"):
+            shapes = {k: tuple(v.shape) for k, v in create_model(name, **options).state_dict().items()}
+        if classifier is None:
+            shapes = {k: s for k, s in shapes.items() if not k.startswith(("head.", "dist_head."))}
+        if shapes == have:
+            flags = "".join(f" --{k.replace('_', '-')} {v}" for k, v in options.items())
+            return f"--model {name}{flags}"
+    return "choose the --model it was trained with"

@@ -1,0 +1,83 @@
+"""One capture with `torch.export`; every target starts from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from care_mobile.bundle import TensorSpec
+from care_mobile.errors import ModelError
+from care_mobile.inputs import Preprocessing
+
+from .equivalence import flatten
+
+INPUT_NAME = "image"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What makes one capture of a network different from another."""
+
+    dynamic_batch: bool = False
+    softmax: bool = False
+
+
+class _Flat(nn.Module):
+    """Returns a flat tuple, with the softmax a classifier with labels needs."""
+
+    def __init__(self, network: nn.Module, softmax: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.softmax = softmax
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        outputs = flatten(self.network(x))
+        return tuple(torch.softmax(o, dim=-1) for o in outputs) if self.softmax else tuple(outputs)
+
+
+def capture(model: nn.Module, preprocessing: Preprocessing, variant: Variant) -> ExportedProgram:
+    """Capture `model` for inputs (1, C, H, W), or (batch, C, H, W) with a free batch.
+
+    Raises:
+        ModelError: if the network cannot be captured.
+    """
+    size = preprocessing.resolution
+    # torch.export takes an example of one as a constant, so a free batch needs two.
+    x = torch.zeros(2 if variant.dynamic_batch else 1, preprocessing.channels, size.height, size.width)
+    shapes = ({0: Dim("batch", min=1)},) if variant.dynamic_batch else None
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                _Flat(model, variant.softmax).eval(), (x,), dynamic_shapes=shapes
+            )
+    except Exception as error:  # torch.export reports unsupported code in many types
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"torch.export cannot capture the network: {reason[0]}") from error
+
+
+def input_spec(preprocessing: Preprocessing, variant: Variant, image: bool) -> TensorSpec:
+    size = preprocessing.resolution
+    batch = None if variant.dynamic_batch else 1
+    return TensorSpec(
+        name=INPUT_NAME,
+        shape=(batch, preprocessing.channels, size.height, size.width),
+        kind="image" if image else "tensor",
+    )
+
+
+def output_specs(outputs: list[Tensor], variant: Variant) -> tuple[TensorSpec, ...]:
+    """Names and shapes of outputs given as example tensors of batch one."""
+    if len(outputs) == 1 and outputs[0].dim() == 2:
+        names = ["probabilities" if variant.softmax else "logits"]
+    elif len(outputs) == 1:
+        names = ["output"]
+    else:
+        names = [f"features_{index}" for index in range(len(outputs))]
+    batch: tuple[int | None, ...] = (None if variant.dynamic_batch else 1,)
+    return tuple(
+        TensorSpec(name=name, shape=batch + tuple(output.shape[1:]))
+        for name, output in zip(names, outputs, strict=True)
+    )

@@ -1,0 +1,180 @@
+"""Run the reparameterizations and prove each one while it runs.
+
+Every pass is applied in float64 and its network compared with the one before it on random
+inputs: a fold that is exact in real arithmetic moves results by rounding only, about 1e-15.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from care_mobile import bundle
+from care_mobile.errors import EquivalenceError, ModelError
+from care_mobile.inputs import InputRange, Preprocessing
+from care_mobile.models.lively import draw
+
+from .reparam import Pass, trace
+from .reparam.input_normalization import prepend
+
+TOLERANCE = 1e-10
+"""Largest relative error of a pass in float64."""
+
+
+@dataclass(frozen=True)
+class Reparameterized:
+    """The network after all passes, in float32, and what each of them did."""
+
+    model: fx.GraphModule
+    passes: tuple[bundle.PassReport, ...]
+    opaque: dict[str, str]
+
+
+class OperationCount(TorchDispatchMode):
+    """Counts the operations a forward pass executes, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_type: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.by_type[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def reparameterize(
+    model: nn.Module,
+    passes: Sequence[Pass],
+    preprocessing: Preprocessing,
+    *,
+    lively: bool,
+    seed: int = 0,
+) -> Reparameterized:
+    """Apply `passes` to a copy of `model`, each proven on its real weights.
+
+    Args:
+        model: not changed; taken in evaluation mode.
+        passes: in order.
+        preprocessing: resolution of the proof; an input range other than normalised puts the
+            normalisation in front of the network, for a pass to fold.
+        lively: whether every weight matters already. If not, each pass is proven a second time
+            on the same network with lively random weights, because blocks silenced by a fresh
+            layer scale would hide an error.
+        seed: of the random inputs.
+
+    Raises:
+        EquivalenceError: if a pass changes the results by more than `TOLERANCE`.
+        ModelError: if the network does not run in float64.
+    """
+    subjects = [_subject(model, preprocessing)]
+    if not lively:
+        redrawn = copy.deepcopy(model)
+        draw(redrawn, seed)
+        subjects.append(_subject(redrawn, preprocessing))
+    x = _probe(preprocessing, seed)
+    outputs = [_outputs(subject.model, x) for subject in subjects]
+    operations = count_operations(subjects[0].model, x)
+    reports = []
+    for rule in passes:
+        places, left, error = 0, (), 0.0
+        for index, subject in enumerate(subjects):
+            result = rule(subject.model)
+            if index == 0:
+                places, left = result.places, result.left
+            if not result.places:
+                continue
+            after = _outputs(result.model, x)
+            error = max(error, relative_error(outputs[index], after))
+            subject.model, outputs[index] = result.model, after
+        before, operations = operations, count_operations(subjects[0].model, x)
+        if not error <= TOLERANCE:
+            raise EquivalenceError(
+                f"pass {rule.name} changed the results: relative error {error:.1e} in float64, "
+                f"at most {TOLERANCE:.0e} is rounding",
+                f"--skip-pass {rule.name}, and please report it",
+            )
+        reports.append(
+            bundle.PassReport(
+                name=rule.name,
+                places=places,
+                relative_error=error,
+                operations_before=before,
+                operations_after=operations,
+                left=tuple(bundle.LeftAlone(place=p.place, reason=p.reason) for p in left),
+            )
+        )
+    return Reparameterized(subjects[0].model.float().eval(), tuple(reports), subjects[0].opaque)
+
+
+@dataclass
+class _Subject:
+    model: fx.GraphModule
+    opaque: dict[str, str]
+
+
+def _subject(model: nn.Module, preprocessing: Preprocessing) -> _Subject:
+    exact = copy.deepcopy(model).double().eval().requires_grad_(False)
+    graph, opaque = trace(exact)
+    if preprocessing.input_range is not InputRange.NORMALIZED:
+        prepend(graph, *preprocessing.affine())
+    return _Subject(graph, opaque)
+
+
+def _probe(preprocessing: Preprocessing, seed: int) -> Tensor:
+    size = preprocessing.resolution
+    shape = (1, preprocessing.channels, size.height, size.width)
+    rng = torch.Generator().manual_seed(seed)
+    noise = torch.randn(shape, generator=rng, dtype=torch.float64).numpy()
+    return torch.from_numpy(preprocessing.denormalize(noise)).double()
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
+    try:
+        return flatten(model(x))
+    except Exception as error:  # whatever a user's network raises
+        raise ModelError(f"the network fails in float64 on an input of {list(x.shape)}: {error}",
+                         "check --resolution and --in-channels; --skip-pass all exports it as it is",
+        ) from error
+
+
+def flatten(outputs: object) -> list[Tensor]:
+    """The tensors in a network's result, in order.
+
+    Raises:
+        ModelError: if it holds anything but tensors.
+    """
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    if isinstance(outputs, list | tuple):
+        return [tensor for part in outputs for tensor in flatten(part)]
+    raise ModelError(f"the network returns a {type(outputs).__name__}, not tensors")
+
+
+def relative_error(before: Iterable[Tensor], after: Iterable[Tensor]) -> float:
+    """Largest difference over largest value, the worst of all outputs."""
+    worst = 0.0
+    for one, two in zip(before, after, strict=True):
+        scale = one.abs().max().clamp_min(torch.finfo(one.dtype).tiny)
+        error = ((one - two).abs().max() / scale).item()
+        worst = error if not error <= worst else worst  # keeps NaN
+    return worst
+
+
+@torch.no_grad()
+def count_operations(model: nn.Module, x: Tensor) -> int:
+    """Operations that one forward pass executes."""
+    with OperationCount() as counter:
+        model(x)
+    return sum(counter.by_type.values())

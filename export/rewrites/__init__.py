@@ -1,0 +1,31 @@
+"""Rewrites of the captured program (`torch.export`), chosen by each target.
+
+A rewrite edits the program it is given and returns the number of places it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch.export import ExportedProgram
+
+from .splits import splits_to_slices
+
+__all__ = ["SPLITS_TO_SLICES", "Rewrite", "apply"]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A named edit of a program."""
+
+    name: str
+    edit: Callable[[ExportedProgram], int]
+
+
+SPLITS_TO_SLICES = Rewrite("splits-to-slices", splits_to_slices)
+
+
+def apply(program: ExportedProgram, rewrites: Sequence[Rewrite]) -> dict[str, int]:
+    """Apply `rewrites` in order; returns the places changed by each."""
+    return {rewrite.name: rewrite.edit(program) for rewrite in rewrites}

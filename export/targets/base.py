@@ -1,0 +1,75 @@
+"""What every target offers: lower one captured program into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from care_mobile.bundle import Census, TensorSpec
+from care_mobile.inputs import Preprocessing
+from care_mobile.requirements import Availability
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+class Options(BaseModel):
+    """Options of all targets; each reads its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    opset: int = 20
+    dynamic_batch: bool = False
+    image_input: bool = False
+    labels: tuple[str, ...] = ()
+    min_ios: int = 17
+
+
+class LowerJob(BaseModel):
+    """Everything a target needs beside the program."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    precision: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: Preprocessing
+    weights: str
+    options: Options
+
+
+class Lowered(BaseModel):
+    """What a target wrote into the folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_file: str
+    census: Census
+    rewrites: dict[str, int]
+
+
+class Target(Protocol):
+    """A format to export to. `precisions` starts with the default one."""
+
+    name: str
+    precisions: tuple[str, ...]
+    runtime: str
+    modules: tuple[str, ...]
+    """What lowering imports, so that a worker can do it ahead of time."""
+
+    def availability(self) -> Availability: ...
+
+    def options_used(self, options: Options) -> dict[str, str | int | bool]:
+        """The options that shape this target's file, for the manifest."""
+        ...
+
+    def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
+        """Write the model file into `folder`.
+
+        Raises:
+            TargetError: if the converter fails.
+        """
+        ...

@@ -1,0 +1,106 @@
+"""Core ML as an ML Program (`.mlpackage`), through the torch.export front end of coremltools."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from care_mobile.bundle import Census
+from care_mobile.errors import TargetError
+from care_mobile.inputs import InputRange
+from care_mobile.requirements import Availability, check, tool_versions, version
+
+from .base import LowerJob, Lowered, Options
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+MODEL_FILE = "model.mlpackage"
+LABELS_FILE = "labels.txt"
+MIN_IOS = 17
+MAX_IOS = 18
+
+
+class CoreMLTarget:
+    """See the module's docstring."""
+
+    name = "coreml"
+    precisions = ("fp16", "fp32")
+    runtime = "coreml"
+    modules = ("torch", "coremltools")
+
+    def availability(self) -> Availability:
+        return check(("torch", "coremltools"), "export")
+
+    def options_used(self, options: Options) -> dict[str, str | int | bool]:
+        return {
+            "min_ios": options.min_ios,
+            "image_input": options.image_input,
+            "labels": len(options.labels),
+        }
+
+    def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
+        import coremltools as ct
+
+        precision = ct.precision.FLOAT16 if job.precision == "fp16" else ct.precision.FLOAT32
+        try:
+            model = ct.convert(
+                # coremltools reads core ATen only; an empty table decomposes to that.
+                program.run_decompositions({}),
+                convert_to="mlprogram",
+                inputs=[_input_type(ct, job)],
+                # fp32 at the interface: users feed and read plain floats whatever runs inside.
+                outputs=None if job.options.labels else _output_types(ct, job),
+                classifier_config=_classifier(ct, job),
+                compute_precision=precision,
+                minimum_deployment_target=getattr(ct.target, f"iOS{job.options.min_ios}"),
+                skip_model_load=True,
+            )
+        except Exception as error:  # coremltools raises plain ValueError, AssertionError and others
+            raise TargetError(f"coremltools cannot convert {job.model}: {error}") from error
+        _describe(model, job)
+        model.save(str(folder / MODEL_FILE))
+        if job.options.labels:
+            (folder / LABELS_FILE).write_text("\n".join(job.options.labels) + "\n", encoding="utf-8")
+        return Lowered(model_file=MODEL_FILE, census=_census(model.get_spec()), rewrites={})
+
+
+def _input_type(ct: Any, job: LowerJob) -> Any:
+    spec = job.inputs[0]
+    if spec.kind == "tensor":
+        return ct.TensorType(name=spec.name, shape=spec.shape)
+    assert job.preprocessing.input_range is InputRange.BYTE
+    layout = ct.colorlayout.RGB if job.preprocessing.channels == 3 else ct.colorlayout.GRAYSCALE
+    return ct.ImageType(name=spec.name, shape=spec.shape, color_layout=layout)
+
+
+def _output_types(ct: Any, job: LowerJob) -> list[Any]:
+    import numpy as np
+
+    return [ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.outputs]
+
+
+def _classifier(ct: Any, job: LowerJob) -> Any:
+    labels = list(job.options.labels)
+    return ct.ClassifierConfig(labels) if labels else None
+
+
+def _describe(model: Any, job: LowerJob) -> None:
+    model.author = f"care-mobile {version('care-mobile') or ''}".strip()
+    model.short_description = f"{job.model}, {job.precision}, weights: {job.weights}"
+    for name, found in tool_versions().items():
+        model.user_defined_metadata[f"care_mobile.{name}"] = found
+    model.input_description[job.inputs[0].name] = (
+        f"{job.preprocessing.color} image, {job.preprocessing.resolution}, "
+        f"values {job.preprocessing.input_range.value}"
+    )
+
+
+def _census(spec: Any) -> Census:
+    """Operations of the ML Program, constants not counted."""
+    by_type: Counter[str] = Counter()
+    for function in spec.mlProgram.functions.values():
+        for block in function.block_specializations.values():
+            by_type.update(op.type for op in block.operations if op.type != "const")
+    return Census(total=by_type.total(), by_type=dict(by_type.most_common()))

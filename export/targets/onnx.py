@@ -1,0 +1,95 @@
+"""ONNX through PyTorch's exporter. Opset 20 and later have GELU as one operator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from care_mobile.bundle import Census
+from care_mobile.errors import TargetError
+from care_mobile.requirements import Availability, check, version
+
+from .base import LowerJob, Lowered, Options
+
+if TYPE_CHECKING:
+    import onnx
+    from torch.export import ExportedProgram
+
+MIN_OPSET = 20
+MODEL_FILE = "model.onnx"
+
+
+class OnnxTarget:
+    """See the module's docstring."""
+
+    name = "onnx"
+    precisions = ("fp32",)
+    runtime = "onnxruntime"
+    modules = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+    def availability(self) -> Availability:
+        return check(("torch", "onnx", "onnxscript"), "export")
+
+    def options_used(self, options: Options) -> dict[str, str | int | bool]:
+        return {"opset": options.opset, "dynamic_batch": options.dynamic_batch}
+
+    def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
+        import onnx
+        import torch
+
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=job.options.opset,
+            input_names=[spec.name for spec in job.inputs],
+            output_names=[spec.name for spec in job.outputs],
+            optimize=True,
+            verbose=False,
+        )
+        assert exported is not None
+        model = exported.model_proto
+        _describe(model, job)
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except onnx.checker.ValidationError as error:
+            raise TargetError(f"onnx.checker refuses the exported model: {error}") from error
+        path = folder / MODEL_FILE
+        onnx.save(model, path)
+        return Lowered(model_file=MODEL_FILE, census=_census(model, path), rewrites={})
+
+
+def _describe(model: onnx.ModelProto, job: LowerJob) -> None:
+    model.producer_name = "care-mobile"
+    model.producer_version = version("care-mobile") or ""
+    model.doc_string = f"{job.model}, {job.precision}, weights: {job.weights}"
+    for node in model.graph.node:  # the exporter's stack traces hold paths of the build machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+def _census(model: onnx.ModelProto, path: Path) -> Census:
+    by_type = Counter(node.op_type for node in model.graph.node)
+    return Census(
+        total=sum(by_type.values()),
+        by_type=dict(by_type.most_common()),
+        runtime_by_type=_as_loaded(path),
+    )
+
+
+def _as_loaded(path: Path) -> dict[str, int]:
+    """What ONNX Runtime makes of the graph with its default optimisations on this machine."""
+    import onnx
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 3
+        settings.optimized_model_filepath = str(Path(scratch) / "optimized.onnx")
+        ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        optimized = onnx.load(settings.optimized_model_filepath, load_external_data=False)
+    return dict(Counter(node.op_type for node in optimized.graph.node).most_common())
