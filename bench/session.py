@@ -1,0 +1,174 @@
+"""One session: find bundles, plan, measure them on a device, keep the records."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from care_mobile.bundle import Bundle, check_output_folder, find_bundles
+from care_mobile.errors import CareError, MissingDependencyError, OutputError, UsageError
+from care_mobile.requirements import Availability
+
+from .devices import Device, SessionStamp, get_device
+from .plan import MAX_BLOCKS, MAX_ITERATIONS, BundleIdentity, BurstSize, MeasurementPlan, make_plan
+from .record import Outcome, RunRecord, write_records
+from .runner import Progress
+
+
+class MeasurementError(CareError):
+    """Bundles that could not be measured to the end."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class SessionRequest:
+    """What to measure and how. No `bundles` means all in `output`; no `iterations` as many per
+    block as fit `BurstSize`."""
+
+    bundles: tuple[Path, ...]
+    output: Path
+    records: Path
+    device: str
+    blocks: int
+    iterations: int | None
+    threads: int
+    affinity: tuple[int, ...] | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A bundle the device cannot run, and why."""
+
+    path: Path
+    reason: Availability
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """`records`, `files` (where they are) and `paths` (of the bundles) go together."""
+
+    stamp: SessionStamp
+    records: tuple[RunRecord, ...]
+    files: tuple[Path, ...]
+    paths: tuple[Path, ...]
+    skipped: tuple[Skipped, ...]
+
+    def check(self) -> None:
+        """Raises MeasurementError if a bundle was not measured to the end."""
+        bad = [record for record in self.records if record.outcome is not Outcome.COMPLETED]
+        if bad:
+            count = f"{len(bad)} of {len(self.records)} bundles"
+            raise MeasurementError(
+                f"{count} not measured to the end: {bad[0].bundle.name}: {bad[0].reason}",
+                "see the table and the records for each",
+            )
+
+
+def run_session(request: SessionRequest, progress: Callable[[Progress], None]) -> SessionResult:
+    """Measure and keep the records.
+
+    Raises:
+        UsageError: if the request names what does not exist or cannot be.
+        BundleError: if a bundle is broken.
+        MissingDependencyError: if the device can run none, or not one asked for by name.
+        OutputError: if records cannot be written.
+    """
+    _check_counts(request)
+    device = get_device(request.device)
+    bundles, skipped = _usable(device, _find(request), bool(request.bundles))
+    plan = _plan(request, [bundle for _, bundle in bundles])
+    _check_records_folder(request.records)
+    try:
+        device.prepare(plan, [bundle for _, bundle in bundles])
+        stamp = _new_stamp()
+        records = device.measure(stamp, progress)
+    finally:
+        device.close()
+    return SessionResult(
+        stamp=stamp,
+        records=tuple(records),
+        files=tuple(write_records(request.records, records)),
+        paths=tuple(path for path, _ in bundles),
+        skipped=skipped,
+    )
+
+
+def _check_counts(request: SessionRequest) -> None:
+    ranges = (
+        ("--blocks", request.blocks, MAX_BLOCKS),
+        ("--iterations", request.iterations, MAX_ITERATIONS),
+        ("--threads", request.threads, None),
+    )
+    for option, value, highest in ranges:
+        if value is not None and (value < 1 or (highest is not None and value > highest)):
+            bound = "1 or more" if highest is None else f"1 to {highest}"
+            raise UsageError(f"{option} {value} makes no sense", f"give {bound}")
+
+
+def _find(request: SessionRequest) -> list[Path]:
+    if request.bundles:
+        missing = [path for path in request.bundles if not path.is_dir()]
+        if missing:
+            raise UsageError(f"there is no folder {missing[0]}", "name folders that hold bundles")
+        return list(request.bundles)
+    if not request.output.is_dir():
+        raise UsageError(f"there is no folder {request.output}", "name bundles, or give --output")
+    found = find_bundles(request.output)
+    if not found:
+        raise UsageError(f"no bundles in {request.output}", "make some with care-export")
+    return found
+
+
+def _usable(
+    device: Device, paths: Sequence[Path], named: bool
+) -> tuple[list[tuple[Path, Bundle]], tuple[Skipped, ...]]:
+    """Opened bundles that the device can run, and those it cannot.
+
+    Raises:
+        MissingDependencyError: if it can run none, or cannot run one that was `named`.
+    """
+    usable, skipped = [], []
+    for path in paths:
+        # Absolute, so that `.` has a name too; symbolic links keep theirs.
+        bundle = Bundle.open(Path(os.path.abspath(path)))
+        found = device.supports(bundle)
+        if found.usable:
+            usable.append((path, bundle))
+        else:
+            skipped.append(Skipped(path, found))
+    if skipped and (named or not usable):
+        first = skipped[0]
+        raise MissingDependencyError(
+            f"{first.path} cannot run on {device.name}: {first.reason.detail}",
+            first.reason.remedy,
+        )
+    return usable, tuple(skipped)
+
+
+def _plan(request: SessionRequest, bundles: Sequence[Bundle]) -> MeasurementPlan:
+    return make_plan(
+        [BundleIdentity(name=b.name, integrity=b.manifest.integrity) for b in bundles],
+        blocks=request.blocks,
+        burst=BurstSize.exactly(request.iterations) if request.iterations else BurstSize(),
+        threads=request.threads,
+        affinity=request.affinity,
+        seed=request.seed,
+    )
+
+
+def _check_records_folder(folder: Path) -> None:
+    try:
+        check_output_folder(folder)
+    except OutputError as error:
+        raise OutputError(str(error), "choose another --records") from error
+
+
+def _new_stamp() -> SessionStamp:
+    started = datetime.now(timezone.utc)
+    return SessionStamp(f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", started)
