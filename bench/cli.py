@@ -30,9 +30,10 @@ class InterruptedSessionError(CareError):
 
 @app.command()
 def bench(
+    *,
     bundles: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[BUNDLE]...", help="Bundle folders; all in --output by default."),
+        typer.Argument(metavar="BUNDLE", help="Bundle folders; all in --output by default."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder that holds the bundles.")
@@ -114,8 +115,13 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
     from rich.markup import escape
 
     columns = (bar.TextColumn("{task.description}"), bar.BarColumn(), bar.TimeRemainingColumn())
+    console = progress_console()
     with bar.Progress(
-        *columns, console=progress_console(), auto_refresh=False, transient=True
+        *columns,
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        disable=not console.is_terminal,
     ) as shown:
         task = shown.add_task("loading", total=None)
 

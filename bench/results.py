@@ -16,6 +16,7 @@ from .stats import PairedRatio, Summary, paired_ratio, summarize
 class ResultRow(Contract):
     """One bundle. Without a finished measurement `latency`, `rank` and the ratio are null."""
 
+    index: int = Field(description="position among the bundles as they were given")
     rank: int | None = Field(description="1 is the lowest median")
     path: str
     bundle: MeasuredBundle
@@ -86,6 +87,7 @@ def _row(session: SessionResult, index: int, rank: int, fastest: RunRecord) -> R
     record = session.records[index]
     measured = _has_latency(record)
     return ResultRow(
+        index=index,
         rank=rank if measured else None,
         path=str(session.paths[index]),
         bundle=record.bundle,

@@ -100,7 +100,7 @@ def measure(
         name = plan.bundles[slot.bundle].name
         instruments.progress(Progress(done, len(slots), name, slot.block))
         try:
-            _run_slot(plan, slot, inferences[slot.bundle], result, instruments, start_ns)
+            _run_slot(plan, slot, inferences[slot.bundle], result, instruments, start_ns=start_ns)
         except DeviceLostError as error:
             for other in results.values():
                 if other.outcome is Outcome.COMPLETED:
@@ -119,6 +119,7 @@ def _run_slot(
     infer: Inference,
     result: Measurement,
     instruments: Instruments,
+    *,
     start_ns: int,
 ) -> None:
     with _without_gc():

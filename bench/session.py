@@ -28,7 +28,8 @@ class MeasurementError(CareError):
 @dataclass(frozen=True)
 class SessionRequest:
     """What to measure and how. No `bundles` means all in `output`; no `iterations` as many per
-    block as fit `BurstSize`."""
+    block as fit `BurstSize`.
+    """
 
     bundles: tuple[Path, ...]
     output: Path
@@ -63,10 +64,9 @@ class SessionResult:
         """Raises MeasurementError if a bundle was not measured to the end."""
         bad = [record for record in self.records if record.outcome is not Outcome.COMPLETED]
         if bad:
-            count = f"{len(bad)} of {len(self.records)} bundles"
             raise MeasurementError(
-                f"{count} not measured to the end: {bad[0].bundle.name}: {bad[0].reason}",
-                "see the table and the records for each",
+                f"not measured to the end: {len(bad)} of {len(self.records)} bundles",
+                "see the reasons in the result and in the records",
             )
 
 
@@ -76,11 +76,15 @@ def run_session(request: SessionRequest, progress: Callable[[Progress], None]) -
     Raises:
         UsageError: if the request names what does not exist or cannot be.
         BundleError: if a bundle is broken.
-        MissingDependencyError: if the device can run none, or not one asked for by name.
+        MissingDependencyError: if the device is not there, or can run none of the bundles, or
+            not one that was asked for by name.
         OutputError: if records cannot be written.
     """
     _check_counts(request)
     device = get_device(request.device)
+    there = device.availability()
+    if not there.usable:
+        raise MissingDependencyError(f"{device.name}: {there.detail}", there.remedy)
     bundles, skipped = _usable(device, _find(request), bool(request.bundles))
     plan = _plan(request, [bundle for _, bundle in bundles])
     _check_records_folder(request.records)

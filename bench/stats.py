@@ -132,14 +132,13 @@ def find_step(block_medians_ns: Sequence[float]) -> int | None:
 
     A step has at least `STEP_SIDE` blocks on each side, every block after it is slower (or every
     one faster) than every block before it, and the sides' medians differ by more than `STEP`.
-    Of several places the one with the largest change is given.
+    Of several places the one with the widest gap between the sides is given.
     """
     best: tuple[float, int] | None = None
     for place in range(STEP_SIDE, len(block_medians_ns) - STEP_SIDE + 1):
         before, after = block_medians_ns[:place], block_medians_ns[place:]
-        apart = max(before) < min(after) or max(after) < min(before)
+        gap = max(min(after) - max(before), min(before) - max(after))
         low, high = sorted((median(before), median(after)))
-        change = high - low
-        if apart and change > STEP * low and (best is None or change > best[0]):
-            best = change, place
+        if gap > 0 and high - low > STEP * low and (best is None or gap > best[0]):
+            best = gap, place
     return None if best is None else best[1]

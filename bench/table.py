@@ -36,9 +36,9 @@ def _labels(rows: tuple[ResultRow, ...]) -> list[str]:
     names = Counter(row.bundle.name for row in rows)
     paths = Counter(row.path for row in rows)
     labels = []
-    for place, row in enumerate(rows, 1):
+    for row in rows:
         label = row.bundle.name if names[row.bundle.name] == 1 else row.path
-        labels.append(label if paths[row.path] == 1 else f"{label} ({place})")
+        labels.append(label if paths[row.path] == 1 else f"{label} ({row.index + 1})")
     return labels
 
 
@@ -60,6 +60,8 @@ def _cells(row: ResultRow, label: str) -> Iterator[str]:
 
 
 def _size(size_bytes: int) -> str:
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
     if size_bytes < 1_000_000:
         return f"{size_bytes / 1e3:.1f} kB"
     return f"{size_bytes / 1e6:.1f} MB"
@@ -76,27 +78,43 @@ def _ratio(found: PairedRatio | None, fastest: bool) -> str:
 def _notes(result: BenchResult, labels: list[str]) -> Iterator[str]:
     rows = result.rows
     machine = result.machine
+    cores = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
     yield (
-        f"{machine.device}: {machine.soc}, {machine.cores} cores"
+        f"{machine.device}: {machine.soc}, {cores}"
         f"{', virtual machine' * bool(machine.virtualised)}, {machine.os}"
         f"{_pinned(rows)}; {result.blocks} interleaved blocks, seed {result.seed}"
     )
-    if any(row.latency for row in rows):
+    if sum(row.latency is not None for row in rows) > 1:
         yield "vs fastest: paired block by block, with its 95 % interval."
     if any(row.bundle.random_weights for row in rows):
         yield "Random weights: these figures measure speed, never accuracy."
     if machine.device == "desktop":
         yield "Desktop figures compare bundles on this machine; they are not a phone's."
-    for row, label in zip(rows, labels, strict=True):
-        if row.reason:
-            yield f"{row.outcome.value}: {label}: {row.reason}"
-        for warning in row.warnings:
-            yield f"warning: {label}: {warning.code.value}: {warning.detail}"
+    yield from _reasons(rows, labels)
+    yield from _warnings(rows, labels)
     for skipped in result.skipped:
         yield f"skipped: {Path(skipped.path).name}: {skipped.reason}; try: {skipped.remedy}"
     if all(row.kind is RecordKind.FUNCTIONAL for row in rows):
         yield "Functional run: it shows that bundles run, not how fast."
     yield f"Records: {Path(rows[0].record).parent}"
+
+
+def _reasons(rows: tuple[ResultRow, ...], labels: list[str]) -> Iterator[str]:
+    for row, label in zip(rows, labels, strict=True):
+        if row.reason:
+            reason = row.reason.removeprefix(f"{row.bundle.name}: ")
+            yield f"{row.outcome.value}: {label}: {reason}"
+
+
+def _warnings(rows: tuple[ResultRow, ...], labels: list[str]) -> Iterator[str]:
+    """Each warning once, with the bundles it is about."""
+    about: dict[str, list[str]] = {}
+    for row, label in zip(rows, labels, strict=True):
+        for warning in row.warnings:
+            about.setdefault(f"{warning.code.value}: {warning.detail}", []).append(label)
+    for text, bundles in about.items():
+        whose = "all bundles" if 1 < len(bundles) == len(rows) else ", ".join(bundles)
+        yield f"warning: {whose}: {text}"
 
 
 def _pinned(rows: tuple[ResultRow, ...]) -> str:

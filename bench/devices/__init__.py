@@ -11,7 +11,7 @@ from .base import Device, SessionStamp
 from .desktop import DesktopDevice
 from .scripted import ScriptedDevice, read_script
 
-__all__ = ["DEVICES", "Device", "SessionStamp", "get_device"]
+__all__ = ["DEVICES", "DesktopDevice", "Device", "ScriptedDevice", "SessionStamp", "get_device"]
 
 
 def _desktop(which: str) -> Device:

@@ -77,6 +77,7 @@ def make_record(
     bundle: Bundle,
     environment: Environment,
     measurement: Measurement,
+    *,
     counts: Mapping[str, int] | None = None,
 ) -> RunRecord:
     """The record of the plan's bundle `index`."""

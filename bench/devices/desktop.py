@@ -1,4 +1,4 @@
-"""This machine, with the runtimes that parity uses too."""
+"""The machine this runs on, with the runtimes that parity uses too."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ class DesktopDevice:
     def __init__(self, instruments: Instruments | None = None) -> None:
         self._instruments = instruments or Instruments(observe=read_sensors)
         self._saved_affinity: set[int] | None = None
-        self._warnings: list[RunWarning] = []
         self._sessions: dict[int, Session] = {}
-        self._refused: dict[int, CareError] = {}
 
     def availability(self) -> Availability:
         machine = self.describe()
@@ -54,6 +52,8 @@ class DesktopDevice:
     def prepare(self, plan: MeasurementPlan, bundles: Sequence[Bundle]) -> None:
         check_cpus(plan.threads, plan.affinity, usable_cpus())
         self._plan, self._bundles = plan, tuple(bundles)
+        self._warnings: list[RunWarning] = []
+        self._refused: dict[int, CareError] = {}
         # Before any runtime starts its threads: they inherit the affinity of this one.
         self._pin(plan.affinity)
         for index in plan.load_order:
@@ -132,7 +132,7 @@ def check_cpus(threads: int, affinity: tuple[int, ...] | None, cpus: Sequence[in
     if threads > room:
         raise UsageError(
             f"{threads} threads do not fit on {room} {'cpu' if room == 1 else 'cpus'}",
-            f"ask for 1 to {room} --threads" + (", or more cpus in --affinity" * bool(affinity)),
+            f"give --threads {room} or less" + (", or more cpus in --affinity" * bool(affinity)),
         )
 
 

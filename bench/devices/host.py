@@ -1,6 +1,6 @@
-"""Facts about the machine this process runs on, read without further packages.
+"""Facts about the machine this process runs on.
 
-Linux tells most; where a system does not, the fact is None or the list empty.
+Where a system does not tell, the fact is None or the list empty.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
 from ..environment import BatteryReading, Machine, MemoryReading, Readings, ThermalReading
 
-_SYS = Path("/sys")
-_PROC = Path("/proc")
+_CPUS = Path("/sys/devices/system/cpu")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def usable_cpus() -> tuple[int, ...]:
@@ -25,9 +27,9 @@ def usable_cpus() -> tuple[int, ...]:
 
 
 def describe_host(device: str) -> Machine:
-    """This machine; `governor` and `frequency_khz` are those of its first usable cpu."""
+    """The machine; `governor` and `frequency_khz` are those of the first usable cpu."""
     cpus = usable_cpus()
-    frequency = _SYS / f"devices/system/cpu/cpu{cpus[0]}/cpufreq"
+    frequency = _CPUS / f"cpu{cpus[0]}" / "cpufreq"
     khz = _read(frequency / "scaling_cur_freq")
     return Machine(
         device=device,
@@ -44,9 +46,12 @@ def describe_host(device: str) -> Machine:
 
 
 def read_sensors(at_ns: int) -> Readings:
-    """One look at the temperatures, the batteries and this process's memory."""
+    """One look at the temperatures, the battery and this process's memory."""
+    resident_bytes = psutil.Process().memory_info().rss
     return Readings(
-        thermal=tuple(_thermal(at_ns)), battery=tuple(_batteries(at_ns)), memory=_memory(at_ns)
+        thermal=_thermal(at_ns),
+        battery=_battery(at_ns),
+        memory=(MemoryReading(at_ns=at_ns, resident_bytes=resident_bytes),),
     )
 
 
@@ -68,7 +73,7 @@ def _os_name() -> str:
 
 def _sysctl(name: str) -> str | None:
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - a fixed program and fixed names
             ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, check=True, timeout=5
         )
     except (OSError, subprocess.SubprocessError):
@@ -77,7 +82,7 @@ def _sysctl(name: str) -> str | None:
 
 
 def _cpu_info(key: str) -> str | None:
-    for line in (_read(_PROC / "cpuinfo") or "").splitlines():
+    for line in (_read(_CPU_INFO) or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == key:
             return value.strip()
@@ -101,30 +106,20 @@ def _virtualised() -> bool | None:
     return None if flags is None else "hypervisor" in flags.split()
 
 
-def _thermal(at_ns: int) -> list[ThermalReading]:
-    readings = []
-    for zone in sorted((_SYS / "class/thermal").glob("thermal_zone*")):
-        millidegrees, sensor = _read(zone / "temp"), _read(zone / "type")
-        if millidegrees and sensor:
-            reading = ThermalReading(at_ns=at_ns, sensor=sensor, celsius=int(millidegrees) / 1000)
-            readings.append(reading)
-    return readings
-
-
-def _batteries(at_ns: int) -> list[BatteryReading]:
-    readings = []
-    for battery in sorted((_SYS / "class/power_supply").glob("BAT*")):
-        level, status = _read(battery / "capacity"), _read(battery / "status")
-        if level:
-            charging = None if status is None else status != "Discharging"
-            percent = min(float(level), 100.0)
-            readings.append(BatteryReading(at_ns=at_ns, level_percent=percent, charging=charging))
-    return readings
-
-
-def _memory(at_ns: int) -> tuple[MemoryReading, ...]:
-    pages = _read(_PROC / "self/statm")
-    if pages is None:
+def _thermal(at_ns: int) -> tuple[ThermalReading, ...]:
+    if not hasattr(psutil, "sensors_temperatures"):  # Linux and FreeBSD only
         return ()
-    resident_bytes = int(pages.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return (MemoryReading(at_ns=at_ns, resident_bytes=resident_bytes),)
+    return tuple(
+        ThermalReading(at_ns=at_ns, sensor=f"{chip}/{sensor.label or place}", celsius=celsius)
+        for chip, sensors in sorted(psutil.sensors_temperatures().items())
+        for place, sensor in enumerate(sensors)
+        if (celsius := sensor.current) is not None
+    )
+
+
+def _battery(at_ns: int) -> tuple[BatteryReading, ...]:
+    found = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if found is None:
+        return ()
+    percent = min(float(found.percent), 100.0)
+    return (BatteryReading(at_ns=at_ns, level_percent=percent, charging=found.power_plugged),)

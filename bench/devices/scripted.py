@@ -132,7 +132,7 @@ class ScriptedDevice:
                 counts = {"inferences": sum(len(b.samples_ns) for b in result.blocks)}
                 result = Measurement(outcome=result.outcome, reason=result.reason)
             environment = self._environment(bundle)
-            records.append(make_record(context, index, bundle, environment, result, counts))
+            records.append(make_record(context, index, bundle, environment, result, counts=counts))
         return records
 
     def _environment(self, bundle: Bundle) -> Environment:
@@ -154,7 +154,7 @@ class ScriptedDevice:
                 if event.kind is EventKind.DISAPPEAR:
                     raise DeviceLostError("the device disappeared, as its script says")
                 if event.kind is EventKind.FAIL and event.bundle in (None, bundle.name):
-                    raise RuntimeFailure(f"{bundle.name} failed, as its script says")
+                    raise RuntimeFailure(f"{bundle.name}: failed, as its script says")
             self._now_ns += round(next(cycle) * self._slowdown())
 
         return play

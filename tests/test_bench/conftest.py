@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from care_mobile import bench
 from care_mobile.bench.devices import SessionStamp
+from care_mobile.bench.devices.scripted import Script, ScriptedDevice
+from care_mobile.bench.plan import BundleIdentity, BurstSize, MeasurementPlan, make_plan
+from care_mobile.bench.record import RunRecord
 from care_mobile.bundle import (
     Bundle,
     Census,
@@ -59,7 +66,7 @@ def _onnx_model(side: int, layers: int) -> bytes:
     from onnx import TensorProto, helper
 
     names = ["image", *(f"x{i}" for i in range(1, layers)), "logits"]
-    nodes = [helper.make_node("Relu", [a], [b]) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [helper.make_node("Relu", [a], [b]) for a, b in itertools.pairwise(names)]
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, side, side])
         for name in ("image", "logits")
@@ -94,22 +101,42 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 @pytest.fixture
 def two_bundles(make_bundle: MakeBundle) -> list[Bundle]:
-    """`a` and `b`, whose model files hold no model."""
-    return [Bundle.open(make_bundle(name)) for name in ("a", "b")]
+    """`a` and `b`, whose model files hold no model and whose integrity is not their own."""
+    bundles = [Bundle.open(make_bundle(name)) for name in ("a", "b")]
+    return [
+        Bundle(b.path, b.manifest.model_copy(update={"integrity": digit * 64}))
+        for b, digit in zip(bundles, "12", strict=True)
+    ]
 
 
 @pytest.fixture
-def check_golden() -> Callable[[str, str], None]:
-    """Compares text with a golden file; rewrites the file when `CARE_UPDATE_GOLDEN` is set."""
+def play(two_bundles: list[Bundle]) -> Callable[..., list[RunRecord]]:
+    """Records of `a` and `b` as a scripted device plays them."""
 
-    def check(name: str, text: str) -> None:
-        compare_file(GOLDEN / name, text)
+    def run(script: Script, *, blocks: int = 4, iterations: int = 5) -> list[RunRecord]:
+        device = ScriptedDevice(script)
+        device.prepare(plan_for(two_bundles, blocks, iterations), two_bundles)
+        return device.measure(STAMP, lambda progress: None)
 
-    return check
+    return run
 
 
-def compare_file(file: Path, text: str) -> None:
+def plan_for(bundles: list[Bundle], blocks: int = 4, iterations: int = 5) -> MeasurementPlan:
+    identities = [BundleIdentity(name=b.name, integrity=b.manifest.integrity) for b in bundles]
+    return make_plan(identities, blocks=blocks, burst=BurstSize.exactly(iterations), seed=7)
+
+
+def check_file(file: Path, text: str) -> None:
+    """Compare text with a committed file; rewrite it when `CARE_UPDATE_GOLDEN` is set."""
     if UPDATE in os.environ:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert file.read_text(encoding="utf-8") == text, f"set {UPDATE}=1 if {file} should change"
+
+
+def schema_file(name: str) -> Path:
+    return Path(bench.__file__).parent / "schema" / name
+
+
+def schema_text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2) + "\n"

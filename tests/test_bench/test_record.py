@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from care_mobile.bench.devices.scripted import Event, EventKind, Script
+from care_mobile.bench.record import (
+    Outcome,
+    RecordError,
+    RecordKind,
+    RunRecord,
+    read_record,
+    run_record_schema,
+    write_records,
+)
+from care_mobile.errors import OutputError
+
+from .conftest import GOLDEN, STAMP, check_file, schema_file, schema_text
+
+Play = Callable[..., list[RunRecord]]
+SCRIPT = Script(latencies_ns={"a": (1000, 1100, 900), "b": (2000,)})
+
+
+def test_records_survive_the_disk(play: Play, tmp_path: Path) -> None:
+    records = play(SCRIPT)
+    files = write_records(tmp_path / "records", records)
+    assert [read_record(file) for file in files] == records
+    folder = tmp_path / "records" / STAMP.session_id
+    assert sorted(folder.iterdir()) == sorted(files)
+    assert [file.name for file in files] == ["00-a.json", "01-b.json"]
+
+
+def test_golden_record(play: Play) -> None:
+    throttle = Event(kind=EventKind.THROTTLE, block=3, factor=1.5)
+    record = play(SCRIPT.model_copy(update={"events": (throttle,)}))[0]
+    check_file(GOLDEN / "run-record.json", record.model_dump_json(indent=1) + "\n")
+
+
+def test_schema_is_current() -> None:
+    check_file(schema_file("run-record.json"), schema_text(run_record_schema()))
+
+
+def test_samples_keep_their_order(play: Play) -> None:
+    record = play(SCRIPT, blocks=2, iterations=3)[0]
+    played = [*record.warmup_ns, *record.samples_ns]
+    assert played == [(1000, 1100, 900)[i % 3] for i in range(len(played))]
+    assert len(record.samples_ns) == 6
+    assert [block.number for block in record.blocks] == [0, 1]
+    assert record.blocks[0].start_ns < record.blocks[1].start_ns
+
+
+def test_nothing_is_left_when_the_disk_refuses(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def full_after_one(path: Path, text: str, encoding: str) -> int:
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(path.name)
+        return len(text)
+
+    monkeypatch.setattr(Path, "write_text", full_after_one)
+    with pytest.raises(OutputError, match="No space left"):
+        write_records(tmp_path / "records", play(SCRIPT))
+    assert written == ["00-a.json"]
+    assert list((tmp_path / "records").iterdir()) == []
+
+
+def test_an_interrupt_while_writing_leaves_nothing(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(path: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_records(tmp_path / "records", play(SCRIPT))
+    assert list((tmp_path / "records").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda text: text[:100], "the file"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2', 1), "version"),
+        (lambda text: text.replace('"outcome": "completed"', '"outcome": "fine"'), "outcome"),
+        (lambda text: text.replace('"bundle_index": 0', '"bundle_index": 1'), "not the plan's"),
+        (lambda text: text.replace('"kind": "latency"', '"kind": "functional"'), "no latency"),
+        (lambda text: text.replace("1100", "-1", 1), "warmup_ns"),
+        (lambda text: text.replace("1100", "1100.5", 1), "warmup_ns"),
+    ],
+)
+def test_a_bad_file_is_one_line(
+    play: Play, tmp_path: Path, edit: Callable[[str], str], says: str
+) -> None:
+    (file, _) = write_records(tmp_path, play(SCRIPT))
+    text = file.read_text()
+    assert edit(text) != text
+    file.write_text(edit(text))
+    with pytest.raises(RecordError, match=says) as caught:
+        read_record(file)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="No such file"):
+        read_record(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": Outcome.FAILED},
+        {"reason": "why not"},
+        {"blocks": ()},
+        {"kind": RecordKind.FUNCTIONAL},
+    ],
+)
+def test_contradictions_are_refused(play: Play, change: dict[str, Any]) -> None:
+    record = play(SCRIPT)[0]
+    with pytest.raises(ValidationError):
+        RunRecord.model_validate({**dict(record), **change})
+
+
+def test_blocks_out_of_order_are_refused(play: Play) -> None:
+    record = play(SCRIPT)[0]
+    with pytest.raises(ValidationError, match="block numbers"):
+        RunRecord.model_validate({**dict(record), "blocks": record.blocks[::-1]})
