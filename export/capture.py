@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -13,16 +11,9 @@ from care_mobile.errors import ModelError
 from care_mobile.inputs import Preprocessing
 
 from .equivalence import flatten
+from .targets import Variant
 
 INPUT_NAME = "image"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What makes one capture of a network different from another."""
-
-    dynamic_batch: bool = False
-    softmax: bool = False
 
 
 class _Flat(nn.Module):

@@ -21,7 +21,7 @@ from care_mobile.errors import EquivalenceError, ModelError
 from care_mobile.inputs import InputRange, Preprocessing
 from care_mobile.models.lively import draw
 
-from .reparam import Pass, trace
+from .reparam import Pass, PassResult, trace
 from .reparam.input_normalization import prepend
 
 TOLERANCE = 1e-10
@@ -75,41 +75,32 @@ def reparameterize(
         EquivalenceError: if a pass changes the results by more than `TOLERANCE`.
         ModelError: if the network does not run in float64.
     """
-    subjects = [_subject(model, preprocessing)]
+    x = _probe(preprocessing, seed)
+    subjects = [_subject(model, preprocessing, x)]
     if not lively:
         redrawn = copy.deepcopy(model)
         draw(redrawn, seed)
-        subjects.append(_subject(redrawn, preprocessing))
-    x = _probe(preprocessing, seed)
-    outputs = [_outputs(subject.model, x) for subject in subjects]
-    operations = count_operations(subjects[0].model, x)
+        subjects.append(_subject(redrawn, preprocessing, x))
     reports = []
     for rule in passes:
-        places, left, error = 0, (), 0.0
-        for index, subject in enumerate(subjects):
-            result = rule(subject.model)
-            if index == 0:
-                places, left = result.places, result.left
-            if not result.places:
-                continue
-            after = _outputs(result.model, x)
-            error = max(error, relative_error(outputs[index], after))
-            subject.model, outputs[index] = result.model, after
-        before, operations = operations, count_operations(subjects[0].model, x)
+        operations = subjects[0].operations
+        results = [_apply(rule, subject, x) for subject in subjects]
+        error = max(moved for _, moved in results)
         if not error <= TOLERANCE:
             raise EquivalenceError(
                 f"pass {rule.name} changed the results: relative error {error:.1e} in float64, "
                 f"at most {TOLERANCE:.0e} is rounding",
                 f"--skip-pass {rule.name}, and please report it",
             )
+        result, _ = results[0]
         reports.append(
             bundle.PassReport(
                 name=rule.name,
-                places=places,
+                places=result.places,
                 relative_error=error,
-                operations_before=before,
-                operations_after=operations,
-                left=tuple(bundle.LeftAlone(place=p.place, reason=p.reason) for p in left),
+                operations_before=operations,
+                operations_after=subjects[0].operations,
+                left=tuple(bundle.LeftAlone(place=p.place, reason=p.reason) for p in result.left),
             )
         )
     return Reparameterized(subjects[0].model.float().eval(), tuple(reports), subjects[0].opaque)
@@ -117,16 +108,31 @@ def reparameterize(
 
 @dataclass
 class _Subject:
+    """A network on its way through the passes, with what it answers to the proof's input."""
+
     model: fx.GraphModule
     opaque: dict[str, str]
+    outputs: list[Tensor]
+    operations: int
 
 
-def _subject(model: nn.Module, preprocessing: Preprocessing) -> _Subject:
+def _subject(model: nn.Module, preprocessing: Preprocessing, x: Tensor) -> _Subject:
     exact = copy.deepcopy(model).double().eval().requires_grad_(False)
     graph, opaque = trace(exact)
     if preprocessing.input_range is not InputRange.NORMALIZED:
         prepend(graph, *preprocessing.affine())
-    return _Subject(graph, opaque)
+    return _Subject(graph, opaque, *_run(graph, x))
+
+
+def _apply(rule: Pass, subject: _Subject, x: Tensor) -> tuple[PassResult, float]:
+    """Move `subject` through a pass; returns its result and by how much the outputs moved."""
+    result = rule(subject.model)
+    if not result.places:
+        return result, 0.0
+    outputs, subject.operations = _run(result.model, x)
+    error = relative_error(subject.outputs, outputs)
+    subject.model, subject.outputs = result.model, outputs
+    return result, error
 
 
 def _probe(preprocessing: Preprocessing, seed: int) -> Tensor:
@@ -138,13 +144,17 @@ def _probe(preprocessing: Preprocessing, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
+def _run(model: nn.Module, x: Tensor) -> tuple[list[Tensor], int]:
+    """Outputs for `x`, and how many operations it took."""
     try:
-        return flatten(model(x))
+        with OperationCount() as counter:
+            outputs = flatten(model(x))
     except Exception as error:  # whatever a user's network raises
-        raise ModelError(f"the network fails in float64 on an input of {list(x.shape)}: {error}",
-                         "check --resolution and --in-channels; --skip-pass all exports it as it is",
+        raise ModelError(
+            f"the network fails in float64 on an input of {list(x.shape)}: {error}",
+            "check --resolution and --in-channels, or whether it fixes a dtype",
         ) from error
+    return outputs, counter.by_type.total()
 
 
 def flatten(outputs: object) -> list[Tensor]:
@@ -170,11 +180,3 @@ def relative_error(before: Iterable[Tensor], after: Iterable[Tensor]) -> float:
         error = ((one - two).abs().max() / scale).item()
         worst = error if not error <= worst else worst  # keeps NaN
     return worst
-
-
-@torch.no_grad()
-def count_operations(model: nn.Module, x: Tensor) -> int:
-    """Operations that one forward pass executes."""
-    with OperationCount() as counter:
-        model(x)
-    return sum(counter.by_type.values())

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from care_mobile.errors import UsageError, unknown_name
 
-from .base import Lowered, LowerJob, Options, Target
+from .base import Lowered, LowerJob, Options, Target, Variant
 from .coreml import CoreMLTarget
 from .executorch import ExecuTorchTarget
 from .onnx import OnnxTarget
 
 TARGETS: tuple[Target, ...] = (CoreMLTarget(), OnnxTarget(), ExecuTorchTarget())
 
-__all__ = ["TARGETS", "LowerJob", "Lowered", "Options", "Target", "get_target", "precision_for"]
+__all__ = [
+    "TARGETS",
+    "LowerJob",
+    "Lowered",
+    "Options",
+    "Target",
+    "Variant",
+    "get_target",
+    "precision_for",
+]
 
 
 def get_target(name: str) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +26,14 @@ class Options(BaseModel):
     image_input: bool = False
     labels: tuple[str, ...] = ()
     min_ios: int = 17
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What makes one capture of a network different from another."""
+
+    dynamic_batch: bool = False
+    softmax: bool = False
 
 
 class LowerJob(BaseModel):
@@ -61,6 +70,10 @@ class Target(Protocol):
     """What lowering imports, so that a worker can do it ahead of time."""
 
     def availability(self) -> Availability: ...
+
+    def variant(self, options: Options) -> Variant:
+        """The capture this target starts from."""
+        ...
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
         """The options that shape this target's file, for the manifest."""

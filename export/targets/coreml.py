@@ -11,7 +11,7 @@ from care_mobile.errors import TargetError
 from care_mobile.inputs import InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
 
-from .base import LowerJob, Lowered, Options
+from .base import LowerJob, Lowered, Options, Variant
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -32,6 +32,9 @@ class CoreMLTarget:
 
     def availability(self) -> Availability:
         return check(("torch", "coremltools"), "export")
+
+    def variant(self, options: Options) -> Variant:
+        return Variant(softmax=bool(options.labels))
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
         return {

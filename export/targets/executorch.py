@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from care_mobile.bundle import Census
 from care_mobile.requirements import Availability, check
 
-from .base import LowerJob, Lowered, Options
+from .base import LowerJob, Lowered, Options, Variant
 from .fast_lowering import fast_lowering
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class ExecuTorchTarget:
     def availability(self) -> Availability:
         return check(("torch", "executorch"), "export")
 
+    def variant(self, options: Options) -> Variant:
+        return Variant()
+
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
         return {"backend": "xnnpack"}
 
@@ -46,7 +49,7 @@ class ExecuTorchTarget:
         from ..rewrites import SPLITS_TO_SLICES, apply
 
         rewrites = apply(program, [SPLITS_TO_SLICES])
-        with fast_lowering():
+        with fast_lowering(program):
             edge = to_edge_transform_and_lower(
                 program,
                 partitioner=[XnnpackPartitioner()],

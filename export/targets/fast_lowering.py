@@ -1,41 +1,97 @@
-"""ExecuTorch's lowering without two costs that nobody reads.
+"""ExecuTorch's lowering without the work that changes nothing.
 
-Lowering CARE-S0 re-traces some 650 operations about 40 times. Two things take a third of it:
-each re-traced node deep-copies the provenance of the node it came from, a chain that grows with
-every pass; and each pass generates and compiles Python source for a graph nobody calls. Inside
-`fast_lowering` provenance records are shared (they are never edited) and source is generated
-when a graph is first called. The written file is the same, byte for byte; a test compares.
+Lowering CARE-S0 re-traces some 650 operations about 40 times, in Python. Inside `fast_lowering`
 
-Both are internals of torch 2.13, which this project pins. Where one is missing, lowering runs
-as usual, only slower.
+1. a pass that only re-traces (most of XNNPACK's end with `super().call(graph)`) is skipped when
+   the graph is as the last re-trace left it;
+2. provenance records, which every re-traced node deep-copies from its origin, a chain that grows
+   with every pass, are shared: nobody edits them;
+3. source is generated and compiled for a graph when it is first called, which most never are;
+4. XNNPACK's patterns for bilinear resizing and attention are not exported and searched in
+   programs that have none of their operators.
+
+The written file is the same, byte for byte; a test compares. `python -m
+care_mobile.export.targets.fast_lowering` measures what it saves. All four touch internals of
+executorch 1.4 and torch 2.13, which this project pins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from torch import fx
+    from torch.export import ExportedProgram
+
+_PATTERN_OPERATORS = ("upsample", "index", "softmax", "scaled_dot_product")
 
 
 @contextmanager
-def fast_lowering() -> Iterator[None]:
-    """Apply both savings inside the block, in this process."""
-    from torch.fx import traceback
-    from torch.fx.graph import _PyTreeCodeGen
+def fast_lowering(program: ExportedProgram) -> Iterator[None]:
+    """Lower `program`, and nothing else, inside the block."""
+    from executorch.backends.xnnpack.partition.graphs import bilinear_2d, sdpa
+    from executorch.exir.pass_base import ExportPass, _ExportPassBase
     from torch.fx.graph_module import GraphModule
+    from torch.fx.traceback import NodeSource
 
-    def share(self: Any, memo: dict[int, Any]) -> Any:
-        return self
+    with ExitStack() as stack:
 
-    compile_now = GraphModule.recompile
+        def replace(owner: Any, name: str, value: Any) -> None:
+            stack.enter_context(patch.object(owner, name, value, create=True))
 
-    def first_call(self: GraphModule, *args: Any, **kwargs: Any) -> Any:
+        replace(_ExportPassBase, "call", _retrace_if_edited(_ExportPassBase.call, ExportPass))
+        replace(NodeSource, "__deepcopy__", lambda self, memo: self)
+        replace(GraphModule, "recompile", _compile_when_called(GraphModule.recompile))
+        if not _has_pattern_operators(program):
+            replace(bilinear_2d, "get_graphs_dict", dict)
+            replace(sdpa, "get_graphs", list)
+        yield
+
+
+def _has_pattern_operators(program: ExportedProgram) -> bool:
+    targets = {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
+    return any(part in target for target in targets for part in _PATTERN_OPERATORS)
+
+
+def _retrace_if_edited(retrace: Callable[..., Any], plain: type) -> Callable[..., Any]:
+    """`retrace`, skipped for a pass that edits nothing on a graph it has left before."""
+    from torch.fx.passes.infra.pass_base import PassResult
+
+    hooks = [name for name in dir(plain) if callable(getattr(plain, name))]
+    hooks = [name for name in hooks if not name.startswith("__") and name not in ("call", "requires", "ensures")]
+    left_as: WeakKeyDictionary[fx.Graph, int] = WeakKeyDictionary()
+
+    def call(self: Any, graph_module: fx.GraphModule) -> Any:
+        edits = any(getattr(type(self), h) is not getattr(plain, h) for h in hooks)
+        if not edits and left_as.get(graph_module.graph) == _fingerprint(graph_module.graph):
+            return PassResult(graph_module, True)
+        result = retrace(self, graph_module)
+        left_as[result.graph_module.graph] = _fingerprint(result.graph_module.graph)
+        return result
+
+    return call
+
+
+def _fingerprint(graph: fx.Graph) -> int:
+    return hash(
+        tuple((n.name, n.op, n.target, repr(n.args), repr(n.kwargs)) for n in graph.nodes)
+    )
+
+
+def _compile_when_called(compile_now: Callable[..., Any]) -> Callable[..., Any]:
+    """`GraphModule.recompile` put off until the graph is called."""
+    from torch.fx.graph import _PyTreeCodeGen
+
+    def first_call(self: Any, *args: Any, **kwargs: Any) -> Any:
         compile_now(self)
         return type(self).forward(self, *args, **kwargs)
 
-    def compile_later(self: GraphModule) -> Any:
-        cls: Any = type(self)
+    def compile_later(self: Any) -> Any:
+        cls = type(self)
         if "_wrapped_call" not in vars(cls):
             return compile_now(self)  # the first time also sets up how it is called
         codegen = self.graph._codegen
@@ -45,8 +101,4 @@ def fast_lowering() -> Iterator[None]:
         cls.forward = first_call
         return None
 
-    with ExitStack() as stack:
-        if hasattr(traceback, "NodeSource"):
-            stack.enter_context(patch.object(traceback.NodeSource, "__deepcopy__", share, create=True))
-        stack.enter_context(patch.object(GraphModule, "recompile", compile_later))
-        yield
+    return compile_later

@@ -11,13 +11,15 @@ from care_mobile.bundle import Census
 from care_mobile.errors import TargetError
 from care_mobile.requirements import Availability, check, version
 
-from .base import LowerJob, Lowered, Options
+from .base import LowerJob, Lowered, Options, Variant
 
 if TYPE_CHECKING:
     import onnx
     from torch.export import ExportedProgram
 
 MIN_OPSET = 20
+MAX_OPSET = 23
+"""The newest opset that torch.onnx of torch 2.13 writes."""
 MODEL_FILE = "model.onnx"
 
 
@@ -31,6 +33,9 @@ class OnnxTarget:
 
     def availability(self) -> Availability:
         return check(("torch", "onnx", "onnxscript"), "export")
+
+    def variant(self, options: Options) -> Variant:
+        return Variant(dynamic_batch=options.dynamic_batch)
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
         return {"opset": options.opset, "dynamic_batch": options.dynamic_batch}

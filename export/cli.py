@@ -1,0 +1,172 @@
+"""`care-export`: parse, call `export`, render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from care_mobile.errors import UsageError, unknown_name
+from care_mobile.terminal import run_command
+
+if TYPE_CHECKING:
+    from .request import ExportRequest
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+RANGES = ("normalized", "0..1", "0..255")
+
+
+@app.command()
+def care_export(
+    model: Annotated[
+        list[str],
+        typer.Option("--model", "-m", help="care_s0, care_s1, care_s2 or package.module:factory; repeatable."),
+    ] = ["care_s0"],  # noqa: B006 - typer copies it
+    target: Annotated[
+        list[str],
+        typer.Option("--target", "-t", help="coreml, onnx, executorch or all; repeatable."),
+    ] = ["all"],  # noqa: B006
+    weights: Annotated[
+        str,
+        typer.Option("--weights", "-w", help="Checkpoint file (.pth, .pth.tar, .pt, .safetensors), or random:SEED."),
+    ] = "random:0",
+    checkpoint_key: Annotated[
+        str | None,
+        typer.Option(help="Entry of the checkpoint that holds the state dict."),
+    ] = None,
+    resolution: Annotated[
+        list[str],
+        typer.Option("--resolution", "-r", help="Pixels: 224 or WIDTHxHEIGHT; repeatable."),
+    ] = ["224"],  # noqa: B006
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", "-p", help="fp16 (coreml) or fp32 (all); default: fp16 for coreml, else fp32."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder the bundles go to.")
+    ] = Path("bundles"),
+    num_classes: Annotated[int | None, typer.Option(min=1, help="Classes of the network.")] = None,
+    in_channels: Annotated[int | None, typer.Option(min=1, help="Channels of the image.")] = None,
+    features_only: Annotated[
+        bool, typer.Option("--features-only", help="Export the four feature maps, no classifier.")
+    ] = False,
+    input_range: Annotated[
+        str,
+        typer.Option(help="Values the bundle takes: normalized, 0..1 or 0..255. The last two fold the normalisation into the stem."),
+    ] = "normalized",
+    mean: Annotated[str | None, typer.Option(help="Mean per channel, for pixels in 0..1, e.g. 0.5,0.5,0.5.")] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation per channel.")] = None,
+    opset: Annotated[int, typer.Option(help="ONNX opset, 20 or later.")] = 20,
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="ONNX: leave the batch size free.")
+    ] = False,
+    image_input: Annotated[
+        bool,
+        typer.Option("--image-input", help="Core ML: take an image; implies --input-range 0..255."),
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Core ML: file with one class name per line; makes it a classifier."),
+    ] = None,
+    min_ios: Annotated[int, typer.Option(help="Core ML: oldest iOS to run on, 17 or 18.")] = 17,
+    with_pass: Annotated[
+        list[str], typer.Option(help="Also run this reparameterization; repeatable.")
+    ] = [],  # noqa: B006
+    skip_pass: Annotated[
+        list[str], typer.Option(help="Leave this reparameterization out, or all; repeatable.")
+    ] = [],  # noqa: B006
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep bundles that fail parity.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the probe inputs.")] = 0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what each pass did and what it left alone.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON on standard output.")
+    ] = False,
+) -> None:
+    """Export a network to Core ML, ONNX and ExecuTorch bundles, and prove what was done to it."""
+    from .request import ExportRequest
+
+    if image_input and input_range == "normalized":
+        input_range = "0..255"
+    if input_range not in RANGES:
+        raise unknown_name("input range", input_range, RANGES)
+    request = ExportRequest(
+        models=tuple(model),
+        targets=tuple(target),
+        resolutions=_resolutions(resolution),
+        weights=weights,
+        checkpoint_entry=checkpoint_key,
+        precision=precision,
+        output=output,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        features_only=features_only,
+        input_range=input_range,  # type: ignore[arg-type]  # pydantic takes the value
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+        with_passes=tuple(with_pass),
+        skip_passes=tuple(skip_pass),
+        options={  # type: ignore[arg-type]  # pydantic takes a mapping
+            "opset": opset,
+            "dynamic_batch": dynamic_batch,
+            "image_input": image_input,
+            "labels": _labels(labels),
+            "min_ios": min_ios,
+        },
+        keep_failed=keep_failed,
+        seed=seed,
+    )
+    raise typer.Exit(_run(request, explain, as_json))
+
+
+def _run(request: ExportRequest, explain: bool, as_json: bool) -> int:
+    from . import render
+
+    request = request.checked()  # before the seconds that loading torch takes
+    with render.progress() as on_step:
+        from .pipeline import export
+
+        report = export(request, on_step)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        render.summary(report, explain)
+    return report.exit_code
+
+
+def _resolutions(texts: list[str]) -> Any:
+    from care_mobile.inputs import Resolution
+
+    return tuple(Resolution.parse(text) for text in texts)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is no list of numbers", "write 0.5,0.5,0.5") from None
+
+
+def _labels(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--labels {path} cannot be read: {error}", "one class name per line") from error
+    labels = tuple(line for line in lines if line)
+    if not labels or len(set(labels)) != len(labels):
+        raise UsageError(f"--labels {path} is empty or names a class twice", "one class name per line")
+    return labels
+
+
+def main() -> None:
+    """Entry point of `care-export`."""
+    run_command(lambda: app(standalone_mode=False))

@@ -1,0 +1,125 @@
+"""One network at one resolution: built, filled, proven, captured; what all targets share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from care_mobile.bundle import TensorSpec, Weights
+from care_mobile.errors import ModelError
+from care_mobile.inputs import Array, Preprocessing, Resolution, probe_sets
+from care_mobile.models.catalog import create_model
+from care_mobile.models.checkpoint import load_weights
+from care_mobile.models.macs import count_macs, count_parameters
+
+from . import probes
+from .capture import capture, output_specs
+from .equivalence import flatten, reparameterize
+from .parity import Arrays
+from .reparam import Pass
+from .request import ExportRequest
+from .result import NetworkResult
+from .targets import Variant
+
+
+@dataclass(frozen=True)
+class Network:
+    """A captured network and the reference its bundles are held against."""
+
+    result: NetworkResult
+    weights: Weights
+    preprocessing: Preprocessing
+    programs: dict[Variant, Path]
+    outputs: dict[Variant, tuple[TensorSpec, ...]]
+    probes: dict[str, Array]
+    reference: dict[str, Arrays]
+
+    def reference_for(self, variant: Variant) -> dict[str, Arrays]:
+        """The reference's outputs as `variant` presents them."""
+        if not variant.softmax:
+            return self.reference
+        return {name: [_softmax(a) for a in arrays] for name, arrays in self.reference.items()}
+
+
+def prepare(
+    request: ExportRequest,
+    name: str,
+    resolution: Resolution,
+    passes: Sequence[Pass],
+    variants: set[Variant],
+    scratch: Path,
+    on_step: Callable[[str], None],
+) -> Network:
+    """Build, fill, prove, capture.
+
+    Raises:
+        CareError: for the first of these that fails.
+    """
+    on_step("building")
+    model = create_model(name, **request.model_options()).eval()
+    weights = load_weights(model, request.weights, request.checkpoint_entry)
+    preprocessing = request.preprocessing(resolution)
+    inputs = _probes(request, model, preprocessing)
+    reference = {key: _reference(model, preprocessing, stack) for key, stack in inputs.items()}
+
+    on_step("proving each reparameterization in float64")
+    proven = reparameterize(
+        model, passes, preprocessing, lively=weights.random, seed=request.seed
+    )
+
+    on_step("capturing")
+    programs, outputs = {}, {}
+    examples = [torch.from_numpy(array[:1]) for array in reference["zeros"]]
+    for index, variant in enumerate(sorted(variants, key=repr)):
+        program = capture(proven.model, preprocessing, variant)
+        programs[variant] = scratch / f"{name.replace(':', '_')}-{resolution}-{index}.pt2"
+        torch.export.save(program, programs[variant])
+        outputs[variant] = output_specs(examples, variant)
+    result = NetworkResult(
+        model=name,
+        resolution=resolution,
+        parameters=count_parameters(model),
+        macs=count_macs(model, torch.from_numpy(preprocessing.normalize(inputs["zeros"])).float()),
+        weights=weights.source,
+        random_weights=weights.random,
+        passes=proven.passes,
+        opaque=proven.opaque,
+    )
+    return Network(result, weights, preprocessing, programs, outputs, inputs, reference)
+
+
+def _probes(
+    request: ExportRequest, model: nn.Module, preprocessing: Preprocessing
+) -> dict[str, Array]:
+    """All probe sets; whole numbers in 0..255 where an image input can hold nothing else."""
+    try:
+        delicate = probes.tiny_denominator(model, preprocessing, request.seed)
+    except Exception as error:  # the first time the user's network runs
+        raise ModelError(
+            f"the network fails on an input of {preprocessing.channels} channels and "
+            f"{preprocessing.resolution} px: {error}",
+            "check --resolution and --in-channels",
+        ) from error
+    stacks = probe_sets(preprocessing, request.seed) | {probes.NAME: delicate}
+    if request.options.image_input:
+        stacks = {key: np.clip(np.rint(stack), 0, 255) for key, stack in stacks.items()}
+    return stacks
+
+
+@torch.no_grad()
+def _reference(model: nn.Module, preprocessing: Preprocessing, stack: Array) -> Arrays:
+    """Outputs of the eager float32 network, one input at a time, stacked per output."""
+    x = torch.from_numpy(preprocessing.normalize(stack)).float()
+    rows = [flatten(model(image[None])) for image in x]
+    return [torch.cat(column).numpy() for column in zip(*rows, strict=True)]
+
+
+def _softmax(logits: Array) -> Array:
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    total: Array = shifted / shifted.sum(axis=-1, keepdims=True)
+    return total

@@ -1,0 +1,147 @@
+"""Bundle against reference: the same inputs through both, and how far the results are apart.
+
+The reference is the eager float32 network *before* any pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_mobile.bundle import Parity, ProbeResult
+
+Arrays = list[NDArray[Any]]
+"""One array (n, ...) per output of the network, n inputs stacked."""
+
+MAX_DB = 200.0
+"""PSNR of equal results, which have none."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What a bundle must reach on one kind of probe.
+
+    `max_abs` is relative to the largest reference value where that exceeds one, since float32
+    cannot promise more. None means reported, not judged.
+    """
+
+    min_psnr_db: float | None
+    max_abs: float | None = None
+
+
+ORDINARY = ("seeded", "photos", "zeros", "constant")
+
+THRESHOLDS: dict[tuple[str, str], dict[str, Threshold]] = {
+    # float32 on both sides: only the order of sums differs. Measured on CARE: 113 to 127 dB.
+    # Extreme inputs multiply that noise: values 30 times too large, quotients of tiny numbers.
+    (target, "fp32"): {
+        "ordinary": Threshold(90.0, 1e-4),
+        "extreme": Threshold(60.0),
+    }
+    for target in ("onnx", "executorch", "coreml")
+} | {
+    # Half precision keeps 11 bits; 40 dB is one part in a hundred of the largest logit, above
+    # which top-1 of trained classifiers does not move. Extreme inputs may leave its range.
+    ("coreml", "fp16"): {"ordinary": Threshold(40.0), "extreme": Threshold(None)},
+}
+"""The one table of thresholds: (target, precision) -> kind of probe -> threshold."""
+
+
+def compare(
+    reference: Mapping[str, Arrays],
+    outputs: Mapping[str, Arrays],
+    target: str,
+    precision: str,
+    runtime: str,
+) -> Parity:
+    """Judge the outputs of a bundle, set by set, against the reference's."""
+    table = THRESHOLDS[target, precision]
+    results = tuple(
+        measure(name, reference[name], outputs[name], _threshold(table, name)) for name in reference
+    )
+    ordinary = table["ordinary"]
+    shown = {"min_psnr_db": ordinary.min_psnr_db, "max_abs": ordinary.max_abs}
+    return Parity(
+        status="verified" if all(r.passed for r in results) else "failed",
+        runtime=runtime,
+        thresholds={k: v for k, v in shown.items() if v is not None},
+        results=results,
+    )
+
+
+def _threshold(table: Mapping[str, Threshold], probes: str) -> Threshold:
+    return table["ordinary" if probes in ORDINARY else "extreme"]
+
+
+def measure(
+    probes: str, reference: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], limit: Threshold
+) -> ProbeResult:
+    """Compare two lists of arrays of equal shapes.
+
+    A non-finite result fails unless the reference is not finite at the same places.
+    """
+    pairs = [
+        (np.asarray(want, np.float64), np.asarray(have, np.float64))
+        for want, have in zip(reference, outputs, strict=True)
+    ]
+    shapes_fit = all(want.shape == have.shape for want, have in pairs)
+    finite = shapes_fit and all(
+        np.array_equal(np.isfinite(want), np.isfinite(have)) for want, have in pairs
+    )
+    count = len(reference[0])
+    if not finite:
+        return ProbeResult(
+            probes=probes,
+            count=count,
+            max_abs=0.0,
+            psnr_db=-MAX_DB,
+            cosine=0.0,
+            finite=False,
+            passed=False,
+        )
+    pairs = [(np.nan_to_num(w, posinf=0, neginf=0), np.nan_to_num(h, posinf=0, neginf=0)) for w, h in pairs]
+    max_abs = max(float(np.abs(want - have).max(initial=0.0)) for want, have in pairs)
+    peak = max(float(np.abs(want).max(initial=0.0)) for want, _ in pairs)
+    psnr = min(psnr_db(want, have) for want, have in pairs)
+    within = limit.max_abs is None or max_abs <= limit.max_abs * max(1.0, peak)
+    return ProbeResult(
+        probes=probes,
+        count=count,
+        max_abs=max_abs,
+        psnr_db=round(psnr, 2),
+        cosine=min(cosine(want, have) for want, have in pairs),
+        top1_agreement=_top1(pairs),
+        passed=within and (limit.min_psnr_db is None or psnr >= limit.min_psnr_db),
+    )
+
+
+def psnr_db(want: NDArray[np.float64], have: NDArray[np.float64]) -> float:
+    """Peak signal-to-noise ratio: 20 log10(max |want| / root mean square of the difference)."""
+    error = math.sqrt(float(np.mean((want - have) ** 2))) if want.size else 0.0
+    peak = float(np.abs(want).max(initial=0.0))
+    if error == 0.0:
+        return MAX_DB
+    if peak == 0.0:
+        return -MAX_DB
+    return max(-MAX_DB, min(MAX_DB, 20.0 * math.log10(peak / error)))
+
+
+def cosine(want: NDArray[np.float64], have: NDArray[np.float64]) -> float:
+    """Cosine of the angle between two arrays taken as vectors; 1 for two zero vectors."""
+    norms = float(np.linalg.norm(want) * np.linalg.norm(have))
+    if norms == 0.0:
+        return float(np.array_equal(want, have))
+    return min(1.0, max(-1.0, float(np.vdot(want, have)) / norms))
+
+
+def _top1(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> float | None:
+    """Share of inputs with the same largest class, for one classifier output (n, classes)."""
+    if len(pairs) != 1 or pairs[0][0].ndim != 2 or pairs[0][0].shape[1] < 2:
+        return None
+    want, have = pairs[0]
+    return float(np.mean(want.argmax(1) == have.argmax(1)))

@@ -1,0 +1,95 @@
+"""The whole way from networks' names to verified bundles, on one screen."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+
+from care_mobile import bundle as bundles
+
+from .network import Network, prepare
+from .produce import produce
+from .reparam import select
+from .request import ExportRequest
+from .result import BundleResult, ExportReport
+from .worker import Worker
+
+OnStep = Callable[[str, str], None]
+"""Called with a network or bundle and the step it is at; from several threads."""
+
+
+def export(request: ExportRequest, on_step: OnStep = lambda subject, step: None) -> ExportReport:
+    """Export every model of `request` at every resolution to every target.
+
+    A target that fails does not lose the others: its result says why.
+
+    Raises:
+        CareError: for what concerns the whole request: names, weights, the output folder, a
+            pass that is not exact.
+    """
+    started = time.monotonic()
+    request = request.checked()
+    targets = request.chosen_targets()
+    passes = select(request.with_passes, request.skip_passes)
+    subjects = request.subjects()
+    bundles.check_output_folder(request.output)
+    for model, size in subjects:
+        for target in targets:
+            bundles.check_replaceable(request.output / request.bundle_name(model, target, size))
+
+    variants = {target.variant(request.options) for target in targets}
+    networks: list[Network] = []
+    futures: list[Future[BundleResult]] = []
+    with ExitStack() as stack:
+        stack.enter_context(_one_core_for_the_workers())
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="care-export-")))
+        threads = stack.enter_context(ThreadPoolExecutor(max_workers=len(targets)))
+        # Last in, first out: on an error the workers end before their threads are waited for.
+        workers = {}
+        for target in targets:
+            workers[target.name] = worker = Worker(target)
+            stack.callback(worker.close)
+        for model, size in subjects:
+            label = f"{model} {size}"
+            network = prepare(
+                request, model, size, passes, variants, scratch, lambda step, s=label: on_step(s, step)  # type: ignore[misc]
+            )
+            on_step(label, "prepared")
+            networks.append(network)
+            for target in targets:
+                name = request.bundle_name(model, target, size)
+                futures.append(
+                    threads.submit(
+                        produce,
+                        request,
+                        network,
+                        target,
+                        workers[target.name],
+                        lambda step, s=name: on_step(s, step),  # type: ignore[misc]
+                    )
+                )
+        results = [future.result() for future in futures]
+    return ExportReport(
+        output=request.output,
+        networks=tuple(network.result for network in networks),
+        bundles=tuple(results),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+@contextmanager
+def _one_core_for_the_workers() -> Iterator[None]:
+    """Torch's threads spin while they wait for each other; on busy cores that costs more than
+    it brings."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

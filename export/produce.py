@@ -1,0 +1,157 @@
+"""One bundle: lower, write, verify, and only then let it appear."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from care_mobile import bundle as bundles
+from care_mobile.bundle import Manifest, Parity
+from care_mobile.errors import CareError, ParityError, TargetError
+from care_mobile.requirements import tool_versions
+from care_mobile.runtimes import get_runtime
+
+from .capture import input_spec
+from .network import Network
+from .parity import compare
+from .request import ExportRequest
+from .result import BundleResult, Failure, Status
+from .targets import LowerJob, Lowered, Target, precision_for
+from .worker import Worker
+
+
+def produce(
+    request: ExportRequest,
+    network: Network,
+    target: Target,
+    worker: Worker,
+    on_step: Callable[[str], None],
+) -> BundleResult:
+    """Export `network` to `target`; never raises a CareError, the result carries it."""
+    started = time.monotonic()
+    resolution = network.preprocessing.resolution
+    name = request.bundle_name(network.result.model, target, resolution)
+    path = request.output / name
+    failure, manifest, kept = None, None, False
+    try:
+        with bundles.writing(path) as folder:
+            on_step("lowering")
+            manifest = _lower(request, network, target, worker, folder)
+            on_step("verifying")
+            manifest = _verify(request, network, target, worker, folder, manifest)
+            if manifest.parity.status == "failed" and not request.keep_failed:
+                raise ParityError(*_explain(name, manifest.parity))
+        kept = True
+        if manifest.parity.status == "failed":
+            failure = _failure(ParityError(*_explain(name, manifest.parity)))
+    except CareError as error:
+        failure = _failure(error)
+    except Exception as error:  # a defect of ours must not lose the other targets either
+        failure = _failure(TargetError(f"{name}: {type(error).__name__}: {error}"))
+    status = _status(manifest, failure)
+    on_step(status.value)
+    return BundleResult(
+        name=name,
+        model=network.result.model,
+        target=target.name,
+        precision=precision_for(target, request.precision),
+        resolution=resolution,
+        status=status,
+        path=path if kept else None,
+        size_bytes=sum(f.size_bytes for f in manifest.files.values()) if manifest else None,
+        census=manifest.census if manifest else None,
+        parity=manifest.parity if manifest else None,
+        failure=failure,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _lower(
+    request: ExportRequest, network: Network, target: Target, worker: Worker, folder: Path
+) -> Manifest:
+    options = request.options
+    variant = target.variant(options)
+    image = target.name == "coreml" and options.image_input
+    job = LowerJob(
+        model=network.result.model,
+        precision=precision_for(target, request.precision),
+        inputs=(input_spec(network.preprocessing, variant, image),),
+        outputs=network.outputs[variant],
+        preprocessing=network.preprocessing,
+        weights=network.weights.source,
+        options=options,
+    )
+    lowered = worker.lower(network.programs[variant], job, folder)
+    return bundles.write_manifest(folder, _manifest(network, target, job, lowered, folder))
+
+
+def _manifest(
+    network: Network, target: Target, job: LowerJob, lowered: Lowered, folder: Path
+) -> Manifest:
+    return Manifest(
+        model=job.model,
+        parameters=network.result.parameters,
+        macs=network.result.macs,
+        weights=network.weights,
+        inputs=job.inputs,
+        outputs=job.outputs,
+        preprocessing=job.preprocessing,
+        target=target.name,
+        precision=job.precision,
+        runtime=target.runtime,
+        options=target.options_used(job.options),
+        passes=network.result.passes,
+        rewrites=lowered.rewrites,
+        census=lowered.census,
+        tools=tool_versions(),
+        parity=Parity(status="unverified", reason="not checked yet"),
+        model_file=lowered.model_file,
+        files=bundles.list_files(folder),
+        created=datetime.now(timezone.utc).replace(microsecond=0),
+    )
+
+
+def _verify(
+    request: ExportRequest,
+    network: Network,
+    target: Target,
+    worker: Worker,
+    folder: Path,
+    manifest: Manifest,
+) -> Manifest:
+    runtime = get_runtime(target.runtime)
+    found = runtime.availability()
+    if not found.usable:
+        parity = Parity(status="unverified", reason=f"not verified on this machine: {found.detail}")
+    else:
+        reference = network.reference_for(target.variant(request.options))
+        with tempfile.TemporaryDirectory(prefix="care-parity-") as scratch:
+            outputs = worker.run(folder, network.probes, Path(scratch))
+        parity = compare(reference, outputs, target.name, manifest.precision, runtime.name)
+    return bundles.write_manifest(folder, manifest.model_copy(update={"parity": parity}))
+
+
+def _explain(name: str, parity: Parity) -> tuple[str, str]:
+    worst = min((r for r in parity.results if not r.passed), key=lambda r: r.psnr_db)
+    what = "holds NaN or infinity" if not worst.finite else f"is {worst.psnr_db:.1f} dB"
+    limits = ", ".join(f"{key} {value:g}" for key, value in parity.thresholds.items())
+    return (
+        f"{name} differs from the reference: probe set {worst.probes} {what}, "
+        f"max abs {worst.max_abs:.1e} (limits: {limits})",
+        "--keep-failed keeps the bundle for inspection",
+    )
+
+
+def _failure(error: CareError) -> Failure:
+    return Failure(message=str(error), hint=error.hint, exit_code=error.exit_code)
+
+
+def _status(manifest: Manifest | None, failure: Failure | None) -> Status:
+    if failure and failure.exit_code == ParityError.exit_code:
+        return Status.PARITY_FAILED
+    if failure or manifest is None:
+        return Status.FAILED
+    return Status(manifest.parity.status)

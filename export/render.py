@@ -1,0 +1,185 @@
+"""What `care-export` shows: progress while it works, tables when it is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from care_mobile.bundle import Parity
+from care_mobile.terminal import progress_console, result_console
+
+from .result import BundleResult, ExportReport, NetworkResult, Status
+
+FINAL = {"prepared", *(status.value for status in Status)}
+"""Steps after which a subject is done."""
+_STYLES = {
+    Status.VERIFIED: "green",
+    Status.UNVERIFIED: "yellow",
+    Status.PARITY_FAILED: "red",
+    Status.FAILED: "red",
+}
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, str], None]]:
+    """A line per network and bundle with its step and time; plain lines without a terminal."""
+    console = progress_console()
+    if not console.is_terminal:
+        started = time.monotonic()
+        yield lambda subject, step: console.print(
+            f"{time.monotonic() - started:5.1f} s  {subject}: {step}", soft_wrap=True
+        )
+        return
+    bars = Progress(
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.fields[subject]}"),
+        TextColumn("[dim]{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+    lock = threading.Lock()
+
+    def on_step(subject: str, step: str) -> None:
+        with lock:
+            if subject not in tasks:
+                tasks[subject] = bars.add_task(step, total=1, subject=subject)
+            done = int(step in FINAL)
+            bars.update(tasks[subject], description=step, completed=done)
+
+    with bars:
+        bars.console.print("[dim]loading torch and the converters …")
+        yield on_step
+
+
+def summary(report: ExportReport, explain: bool) -> None:
+    """The networks, one table of bundles, and what the reader must know about them."""
+    console = result_console()
+    for network in report.networks:
+        console.print(_headline(network))
+        if explain:
+            console.print(_passes(network))
+            for line in _left_alone(network):
+                console.print(f"  {line}", style="dim")
+    console.print(_bundles(report))
+    for line in _notes(report):
+        console.print(line, soft_wrap=True)
+
+
+def _headline(network: NetworkResult) -> str:
+    size = network.resolution
+    weights = "random weights" if network.random_weights else f"weights {network.weights}"
+    before, after = (
+        (network.passes[0].operations_before, network.passes[-1].operations_after)
+        if network.passes
+        else (None, None)
+    )
+    worst = max((p.relative_error for p in network.passes), default=0.0)
+    proof = (
+        f"; {before} operations -> {after}, every pass exact to {worst:.0e} in float64"
+        if network.passes
+        else "; no reparameterization"
+    )
+    return (
+        f"[bold]{network.model}[/] at {size}: {network.parameters / 1e6:.2f} M parameters, "
+        f"{network.macs / 1e9:.3f} G multiply-accumulates, {weights}{proof}"
+    )
+
+
+def _passes(network: NetworkResult) -> Table:
+    table = Table(title=f"Reparameterization of {network.model} at {network.resolution}")
+    table.add_column("pass")
+    for column in ("places", "left alone", "relative error", "operations before", "after"):
+        table.add_column(column, justify="right")
+    for entry in network.passes:
+        table.add_row(
+            entry.name,
+            str(entry.places),
+            str(len(entry.left)),
+            f"{entry.relative_error:.1e}" if entry.places else "-",
+            str(entry.operations_before),
+            str(entry.operations_after),
+        )
+    return table
+
+
+def _left_alone(network: NetworkResult) -> list[str]:
+    """Reasons why places were left alone, grouped, with one example each."""
+    lines = [f"{name} is kept whole: {reason}" for name, reason in network.opaque.items()]
+    for entry in network.passes:
+        groups = Counter(_kind(p.place, p.reason) for p in entry.left)
+        examples = {_kind(p.place, p.reason): p for p in reversed(entry.left)}
+        for kind, count in groups.items():
+            example = examples[kind]
+            also = f" (and {count - 1} alike)" if count > 1 else ""
+            lines.append(f"{entry.name} left {example.place}: {example.reason}{also}")
+    return lines
+
+
+def _kind(place: str, reason: str) -> str:
+    """A reason without the names in it, so that alike ones are counted together."""
+    return " ".join(word for word in reason.split() if not any(c in word for c in "._0123456789"))
+
+
+def _bundles(report: ExportReport) -> Table:
+    table = Table()
+    table.add_column("bundle", no_wrap=True)
+    for column in ("MB", "operations", "partitions", "PSNR dB", "max abs", "top-1 same"):
+        table.add_column(column, justify="right")
+    table.add_column("result")
+    for result in report.bundles:
+        style = _STYLES[result.status]
+        table.add_row(
+            result.name,
+            f"{result.size_bytes / 1e6:.1f}" if result.size_bytes else "-",
+            _operations(result),
+            _partitions(result),
+            *_agreement(result.parity),
+            f"[{style}]{result.status.value}[/]",
+        )
+    return table
+
+
+def _operations(result: BundleResult) -> str:
+    return str(result.census.total) if result.census else "-"
+
+
+def _partitions(result: BundleResult) -> str:
+    census = result.census
+    if census is None or census.partitions is None:
+        return "-"
+    return f"{census.partitions}, {census.fallback} outside"
+
+
+def _agreement(parity: Parity | None) -> tuple[str, str, str]:
+    """PSNR and largest difference on the seeded probes, top-1 agreement on the photos."""
+    found = {r.probes: r for r in parity.results} if parity else {}
+    seeded, photos = found.get("seeded"), found.get("photos")
+    if seeded is None or photos is None:
+        return "-", "-", "-"
+    same = photos.top1_agreement
+    share = "-" if same is None else f"{round(same * photos.count)} of {photos.count}"
+    return f"{seeded.psnr_db:.1f}", f"{seeded.max_abs:.1e}", share
+
+
+def _notes(report: ExportReport) -> list[str]:
+    notes = []
+    for result in report.bundles:
+        if result.failure:
+            notes.append(f"[red]{result.name}: {result.failure.message}[/]")
+            if result.failure.hint:
+                notes.append(f"  try: {result.failure.hint}")
+    reasons = {r.parity.reason: r.target for r in report.bundles if r.parity and r.parity.reason}
+    notes += [f"{target}: {reason}." for reason, target in reasons.items()]
+    if any(n.random_weights for n in report.networks):
+        notes.append("Weights are random: the bundles are right for speed and parity, not for accuracy.")
+    kept = sum(result.path is not None for result in report.bundles)
+    notes.append(f"{kept} of {len(report.bundles)} bundles in {report.output} after {report.seconds:.0f} s.")
+    return notes

@@ -1,0 +1,80 @@
+"""What an export brought: the contract of `care-export --json`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from care_mobile.bundle import Census, Parity, PassReport
+from care_mobile.inputs import Resolution
+
+
+class Status(str, Enum):
+    """How one bundle ended."""
+
+    VERIFIED = "verified"
+    UNVERIFIED = "unverified"
+    PARITY_FAILED = "parity-failed"
+    FAILED = "failed"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Failure(_Frozen):
+    message: str
+    hint: str
+    exit_code: int
+
+
+class BundleResult(_Frozen):
+    """One bundle: where it is, what is in it, whether it agrees with the reference.
+
+    `path` is None when no bundle was kept.
+    """
+
+    name: str
+    model: str
+    target: str
+    precision: str
+    resolution: Resolution
+    status: Status
+    path: Path | None = None
+    size_bytes: int | None = None
+    census: Census | None = None
+    parity: Parity | None = None
+    failure: Failure | None = None
+    seconds: float
+
+
+class NetworkResult(_Frozen):
+    """What was done to one network before any target saw it."""
+
+    model: str
+    resolution: Resolution
+    parameters: int
+    macs: int
+    weights: str
+    random_weights: bool
+    passes: tuple[PassReport, ...]
+    opaque: dict[str, str]
+
+
+class ExportReport(_Frozen):
+    """Everything one call did."""
+
+    schema_version: Literal[1] = 1
+    output: Path
+    networks: tuple[NetworkResult, ...]
+    bundles: tuple[BundleResult, ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every bundle stands; else a tool's failure before a failed parity."""
+        codes = {b.failure.exit_code for b in self.bundles if b.failure}
+        return 0 if not codes else min(codes)

@@ -1,0 +1,205 @@
+"""A process per target: lowers programs and runs what came out.
+
+Converters print, leak and sometimes crash. In a process of its own each one's chatter goes to a
+log, its crash loses no other target, and the targets run side by side. The worker starts
+importing its packages at once, while the parent still traces and proves the network.
+
+Protocol: one JSON request per line on standard input, one JSON answer per line on standard
+output. Run as `python -m care_mobile.export.worker TARGET`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from care_mobile.errors import CareError, TargetError
+from care_mobile.inputs import Array
+
+from .parity import Arrays
+from .targets import LowerJob, Lowered, Target, get_target
+
+_LOG_LINES = 3
+PROGRAM_FILE = "program.pt2"
+
+
+class Failure(BaseModel):
+    """An error that crossed from the worker."""
+
+    message: str
+    hint: str
+    exit_code: int
+
+
+class Worker:
+    """The parent's end; one request at a time, others wait."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._lock = threading.Lock()
+        self._log = tempfile.TemporaryFile()
+        self._closed = False
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        # One thread each: the worker's work is Python, and the others need the cores.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "care_mobile.export.worker", self.target.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            text=True,
+        )
+
+    def lower(self, program: Path, job: LowerJob, folder: Path) -> Lowered:
+        """Lower the program saved at `program` into `folder`.
+
+        Raises:
+            TargetError: if the converter fails or its process dies.
+        """
+        answer = self._ask(
+            {
+                "command": "lower",
+                "program": str(program),
+                "folder": str(folder),
+                "job": job.model_dump(mode="json"),
+            }
+        )
+        return Lowered.model_validate(answer)
+
+    def run(self, bundle: Path, probes: Mapping[str, Array], scratch: Path) -> dict[str, Arrays]:
+        """Run a bundle on every input (n, C, H, W) of every probe set; outputs per set, stacked."""
+        source, result = scratch / "probes.npz", scratch / "outputs.npz"
+        np.savez(source, **probes)  # type: ignore[arg-type]  # names of ours, never `allow_pickle`
+        self._ask(
+            {"command": "run", "bundle": str(bundle), "probes": str(source), "out": str(result)}
+        )
+        with np.load(result) as stored:
+            return {
+                name: [stored[f"{name}/{i}"] for i in range(int(stored[f"{name}/count"]))]
+                for name in probes
+            }
+
+    def close(self) -> None:
+        """End the process, whatever it is doing; later requests fail."""
+        self._closed = True
+        with suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                with suppress(OSError):
+                    stream.close()
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        with self._lock:
+            if self._process.poll() is not None and not self._closed:
+                self._process = self._start()  # an earlier job took it down
+            assert self._process.stdin and self._process.stdout
+            try:
+                self._process.stdin.write(json.dumps(request) + "\n")
+                self._process.stdin.flush()
+                line = self._process.stdout.readline()
+            except (OSError, ValueError):
+                line = ""
+        if not line:
+            raise TargetError(
+                f"the {self.target.name} converter's process died: {self._last_words()}",
+                "check memory and care-doctor; the other targets are not affected",
+            )
+        answer = json.loads(line)
+        if "failure" in answer:
+            raise _revive(Failure.model_validate(answer["failure"]))
+        return answer["result"]
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return " | ".join(lines[-_LOG_LINES:]) or "it left no message"
+
+
+def _revive(failure: Failure) -> CareError:
+    error = TargetError(failure.message, failure.hint)
+    error.exit_code = failure.exit_code
+    return error
+
+
+# The worker's end ------------------------------------------------------------------------
+
+
+def _lower(request: dict[str, Any], target: Target) -> dict[str, Any]:
+    import torch
+
+    program = torch.export.load(request["program"])
+    job = LowerJob.model_validate(request["job"])
+    return target.lower(program, job, Path(request["folder"])).model_dump(mode="json")
+
+
+def _run(request: dict[str, Any], target: Target) -> dict[str, Any]:
+    from care_mobile.bundle import Bundle
+    from care_mobile.runtimes import RuntimeOptions, get_runtime
+
+    bundle = Bundle.open(Path(request["bundle"]))
+    session = get_runtime(target.runtime).load(bundle, RuntimeOptions())
+    name = bundle.manifest.inputs[0].name
+    stored: dict[str, Any] = {}
+    with np.load(request["probes"]) as probes:
+        for probe_set, inputs in probes.items():
+            outputs = [[np.array(o) for o in session.run({name: x[None]})] for x in inputs]
+            columns = [np.concatenate(column) for column in zip(*outputs, strict=True)]
+            stored |= {f"{probe_set}/{i}": column for i, column in enumerate(columns)}
+            stored[f"{probe_set}/count"] = len(columns)
+    np.savez(request["out"], **stored)
+    return {}
+
+
+def _answer(line: str, target: Target) -> dict[str, Any]:
+    commands: dict[str, Callable[[dict[str, Any], Target], dict[str, Any]]] = {
+        "lower": _lower,
+        "run": _run,
+    }
+    request = json.loads(line)
+    try:
+        return {"result": commands[request["command"]](request, target)}
+    except CareError as error:
+        failure = Failure(message=str(error), hint=error.hint, exit_code=error.exit_code)
+    except Exception as error:  # converters raise anything
+        first = (str(error).strip() or "no message").splitlines()[0]
+        failure = Failure(
+            message=f"{target.name}: {type(error).__name__}: {first}",
+            hint="care-doctor shows versions that work together",
+            exit_code=TargetError.exit_code,
+        )
+    return {"failure": failure.model_dump()}
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # from here on, whatever prints goes to the log
+    target = get_target(sys.argv[1])
+    for module in target.modules:
+        with suppress(ImportError):  # reported when it is used
+            importlib.import_module(module)
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(line, target)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main()
