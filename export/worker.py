@@ -192,6 +192,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # from here on, whatever prints goes to the log
     target = get_target(sys.argv[1])
+    if hasattr(os, "nice"):
+        os.nice(target.niceness)
     for module in target.modules:
         with suppress(ImportError):  # reported when it is used
             importlib.import_module(module)

@@ -68,6 +68,8 @@ class Target(Protocol):
     runtime: str
     modules: tuple[str, ...]
     """What lowering imports, so that a worker can do it ahead of time."""
+    niceness: int
+    """How far its process steps back for the others: the longest lowering goes first."""
 
     def availability(self) -> Availability: ...
 

@@ -29,6 +29,7 @@ class CoreMLTarget:
     precisions = ("fp16", "fp32")
     runtime = "coreml"
     modules = ("torch", "coremltools")
+    niceness = 10
 
     def availability(self) -> Availability:
         return check(("torch", "coremltools"), "export")

@@ -31,6 +31,7 @@ class ExecuTorchTarget:
         "executorch.devtools.backend_debug",
         "executorch.runtime",
     )
+    niceness = 2
 
     def availability(self) -> Availability:
         return check(("torch", "executorch"), "export")

@@ -30,6 +30,7 @@ class OnnxTarget:
     precisions = ("fp32",)
     runtime = "onnxruntime"
     modules = ("torch", "onnx", "onnxscript", "onnxruntime")
+    niceness = 10
 
     def availability(self) -> Availability:
         return check(("torch", "onnx", "onnxscript"), "export")
