@@ -79,7 +79,7 @@ def block_log_ratios(record: RunRecord, base: RunRecord) -> NDArray[np.float64]:
     Raises:
         RecordError: if the two were not taken in one session, or share no block.
     """
-    if record.session_id != base.session_id or record.plan != base.plan:
+    if record.session_id != base.session_id:
         raise RecordError(
             f"{record.bundle.name} and {base.bundle.name} were measured in different sessions",
             "measure both in one command",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +16,7 @@ from care_mobile.bench.devices import host
 def cpu_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "cpuinfo"
     monkeypatch.setattr(host, "_CPU_INFO", file)
-    monkeypatch.setattr(host.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     return file
 
 
@@ -35,7 +37,7 @@ def test_the_cpu_tells_its_name_and_hypervisor(
 
 
 def test_a_machine_that_tells_nothing(cpu_info: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(host, "_CPUS", cpu_info.parent)
     machine = host.describe_host("desktop")
     assert (machine.soc, machine.virtualised) == ("unknown", None)

@@ -109,8 +109,8 @@ def test_warm_up_gives_up_at_its_cap(rules: dict[str, float], iterations: int) -
 def test_the_burst_fits_the_latency_after_warm_up() -> None:
     world = World()
     plan = plan_of("a", burst=BurstSize(block_seconds=0.25, min_iterations=1, max_iterations=900))
-    cold_then_warm = chain(repeat(80 * MS, 5), repeat(5 * MS))
-    result = measure(plan, {0: world.model("a", cold_then_warm)}, world.instruments())[0]
+    falling = chain((9 * MS - i * MS // 10 for i in range(40)), repeat(5 * MS))
+    result = measure(plan, {0: world.model("a", falling)}, world.instruments())[0]
     assert {len(block.samples_ns) for block in result.blocks} == {50}
 
 
