@@ -22,7 +22,6 @@ from .errors import BundleError, OutputError
 from .inputs import Preprocessing
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
 _PARTIAL = ".partial-"
 
 
@@ -114,7 +113,7 @@ class FileEntry(_Frozen):
 class Manifest(_Frozen):
     """Everything there is to know about a bundle without loading its model."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     model: str
     parameters: int
     macs: int

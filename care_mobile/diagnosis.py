@@ -102,7 +102,9 @@ def _devices() -> Iterable[Ability]:
         yield _ability("device", name, found)
 
 
-def _ability(kind: Literal["target", "runtime", "device"], name: str, found: Availability) -> Ability:
+def _ability(
+    kind: Literal["target", "runtime", "device"], name: str, found: Availability
+) -> Ability:
     return Ability(
         kind=kind, name=name, usable=found.usable, detail=found.detail, remedy=found.remedy
     )

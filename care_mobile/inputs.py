@@ -163,7 +163,11 @@ def probe_sets(preprocessing: Preprocessing, seed: int = 0) -> dict[str, Array]:
     `seeded` is noise of unit variance in normalised space, `photos` two real photographs,
     `zeros` and `constant` have no texture, `large-range` is 30 times the usual amplitude.
     """
-    shape = (preprocessing.channels, preprocessing.resolution.height, preprocessing.resolution.width)
+    shape = (
+        preprocessing.channels,
+        preprocessing.resolution.height,
+        preprocessing.resolution.width,
+    )
     rng = np.random.default_rng(seed)
     photos = [preprocessing.from_image(photo) for photo in sample_photos()]
     noise = rng.standard_normal((4, *shape))

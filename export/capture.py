@@ -37,7 +37,9 @@ def capture(model: nn.Module, preprocessing: Preprocessing, variant: Variant) ->
     """
     size = preprocessing.resolution
     # torch.export takes an example of one as a constant, so a free batch needs two.
-    x = torch.zeros(2 if variant.dynamic_batch else 1, preprocessing.channels, size.height, size.width)
+    x = torch.zeros(
+        2 if variant.dynamic_batch else 1, preprocessing.channels, size.height, size.width
+    )
     shapes = ({0: Dim("batch", min=1)},) if variant.dynamic_batch else None
     try:
         with torch.no_grad():

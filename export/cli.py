@@ -22,7 +22,9 @@ RANGES = ("normalized", "0..1", "0..255")
 def care_export(
     model: Annotated[
         list[str],
-        typer.Option("--model", "-m", help="care_s0, care_s1, care_s2 or package.module:factory; repeatable."),
+        typer.Option(
+            "--model", "-m", help="care_s0, care_s1, care_s2 or package.module:factory; repeatable."
+        ),
     ] = ["care_s0"],  # noqa: B006 - typer copies it
     target: Annotated[
         list[str],
@@ -30,7 +32,11 @@ def care_export(
     ] = ["all"],  # noqa: B006
     weights: Annotated[
         str,
-        typer.Option("--weights", "-w", help="Checkpoint file (.pth, .pth.tar, .pt, .safetensors), or random:SEED."),
+        typer.Option(
+            "--weights",
+            "-w",
+            help="Checkpoint file (.pth, .pth.tar, .pt, .safetensors), or random:SEED.",
+        ),
     ] = "random:0",
     checkpoint_key: Annotated[
         str | None,
@@ -42,7 +48,11 @@ def care_export(
     ] = ["224"],  # noqa: B006
     precision: Annotated[
         str | None,
-        typer.Option("--precision", "-p", help="fp16 (coreml) or fp32 (all); default: fp16 for coreml, else fp32."),
+        typer.Option(
+            "--precision",
+            "-p",
+            help="fp16 (coreml) or fp32 (all); default: fp16 for coreml, else fp32.",
+        ),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder the bundles go to.")
@@ -54,9 +64,14 @@ def care_export(
     ] = False,
     input_range: Annotated[
         str,
-        typer.Option(help="Values the bundle takes: normalized, 0..1 or 0..255. The last two fold the normalisation into the stem."),
+        typer.Option(
+            help="Values the bundle takes: normalized, 0..1 or 0..255; "
+            "the last two fold the normalisation into the stem."
+        ),
     ] = "normalized",
-    mean: Annotated[str | None, typer.Option(help="Mean per channel, for pixels in 0..1, e.g. 0.5,0.5,0.5.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean per channel, for pixels in 0..1, e.g. 0.5,0.5,0.5.")
+    ] = None,
     std: Annotated[str | None, typer.Option(help="Standard deviation per channel.")] = None,
     opset: Annotated[int, typer.Option(help="ONNX opset, 20 or later.")] = 20,
     dynamic_batch: Annotated[
@@ -106,12 +121,12 @@ def care_export(
         num_classes=num_classes,
         in_channels=in_channels,
         features_only=features_only,
-        input_range=input_range,  # type: ignore[arg-type]  # pydantic takes the value
+        input_range=input_range,  # pydantic takes the value
         mean=_numbers("--mean", mean),
         std=_numbers("--std", std),
         with_passes=tuple(with_pass),
         skip_passes=tuple(skip_pass),
-        options={  # type: ignore[arg-type]  # pydantic takes a mapping
+        options={
             "opset": opset,
             "dynamic_batch": dynamic_batch,
             "image_input": image_input,
@@ -160,10 +175,14 @@ def _labels(path: Path | None) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--labels {path} cannot be read: {error}", "one class name per line") from error
+        raise UsageError(
+            f"--labels {path} cannot be read: {error}", "one class name per line"
+        ) from error
     labels = tuple(line for line in lines if line)
     if not labels or len(set(labels)) != len(labels):
-        raise UsageError(f"--labels {path} is empty or names a class twice", "one class name per line")
+        raise UsageError(
+            f"--labels {path} is empty or names a class twice", "one class name per line"
+        )
     return labels
 
 

@@ -41,7 +41,7 @@ class OperationCount(TorchDispatchMode):
     """Counts the operations a forward pass executes, by name."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.by_type: Counter[str] = Counter()
 
     def __torch_dispatch__(

@@ -68,9 +68,7 @@ def prepare(
     reference = {key: _reference(model, preprocessing, stack) for key, stack in inputs.items()}
 
     on_step("proving each reparameterization in float64")
-    proven = reparameterize(
-        model, passes, preprocessing, lively=weights.random, seed=request.seed
-    )
+    proven = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
 
     on_step("capturing")
     programs, outputs = {}, {}

@@ -79,7 +79,10 @@ def _threshold(table: Mapping[str, Threshold], probes: str) -> Threshold:
 
 
 def measure(
-    probes: str, reference: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]], limit: Threshold
+    probes: str,
+    reference: Sequence[NDArray[Any]],
+    outputs: Sequence[NDArray[Any]],
+    limit: Threshold,
 ) -> ProbeResult:
     """Compare two lists of arrays of equal shapes.
 
@@ -104,7 +107,10 @@ def measure(
             finite=False,
             passed=False,
         )
-    pairs = [(np.nan_to_num(w, posinf=0, neginf=0), np.nan_to_num(h, posinf=0, neginf=0)) for w, h in pairs]
+    pairs = [
+        (np.nan_to_num(w, posinf=0, neginf=0), np.nan_to_num(h, posinf=0, neginf=0))
+        for w, h in pairs
+    ]
     max_abs = max(float(np.abs(want - have).max(initial=0.0)) for want, have in pairs)
     peak = max(float(np.abs(want).max(initial=0.0)) for want, _ in pairs)
     psnr = min(psnr_db(want, have) for want, have in pairs)

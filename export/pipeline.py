@@ -58,7 +58,13 @@ def export(request: ExportRequest, on_step: OnStep = lambda subject, step: None)
         for model, size in subjects:
             label = f"{model} {size}"
             network = prepare(
-                request, model, size, passes, variants, scratch, lambda step, s=label: on_step(s, step)  # type: ignore[misc]
+                request,
+                model,
+                size,
+                passes,
+                variants,
+                scratch,
+                lambda step, s=label: on_step(s, step),  # type: ignore[misc]
             )
             on_step(label, "prepared")
             networks.append(network)

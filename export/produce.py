@@ -19,7 +19,7 @@ from .network import Network
 from .parity import compare
 from .request import ExportRequest
 from .result import BundleResult, Failure, Status
-from .targets import LowerJob, Lowered, Target, precision_for
+from .targets import Lowered, LowerJob, Target, precision_for
 from .worker import Worker
 
 

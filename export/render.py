@@ -179,7 +179,11 @@ def _notes(report: ExportReport) -> list[str]:
     reasons = {r.parity.reason: r.target for r in report.bundles if r.parity and r.parity.reason}
     notes += [f"{target}: {reason}." for reason, target in reasons.items()]
     if any(n.random_weights for n in report.networks):
-        notes.append("Weights are random: the bundles are right for speed and parity, not for accuracy.")
+        notes.append(
+            "Weights are random: the bundles are right for speed and parity, not for accuracy."
+        )
     kept = sum(result.path is not None for result in report.bundles)
-    notes.append(f"{kept} of {len(report.bundles)} bundles in {report.output} after {report.seconds:.0f} s.")
+    notes.append(
+        f"{kept} of {len(report.bundles)} bundles in {report.output} after {report.seconds:.0f} s."
+    )
     return notes

@@ -144,4 +144,6 @@ def _check_model(name: str, resolutions: Sequence[Resolution]) -> None:
 def _check_distinct(names: Sequence[str]) -> None:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise UsageError(f"two models would both be called {twice.pop()}", "export them in two calls")
+        raise UsageError(
+            f"two models would both be called {twice.pop()}", "export them in two calls"
+        )

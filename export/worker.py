@@ -29,7 +29,7 @@ from care_mobile.errors import CareError, TargetError
 from care_mobile.inputs import Array
 
 from .parity import Arrays
-from .targets import LowerJob, Lowered, Target, get_target
+from .targets import Lowered, LowerJob, Target, get_target
 
 _LOG_LINES = 3
 PROGRAM_FILE = "program.pt2"
@@ -49,7 +49,7 @@ class Worker:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._lock = threading.Lock()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         self._closed = False
         self._process = self._start()
 

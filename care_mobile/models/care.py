@@ -109,7 +109,9 @@ class LinearAttention(nn.Module):
 
     def _tokens(self, x: Tensor) -> Tensor:
         """(B, heads * d, H, W) -> (B, heads, N, d)."""
-        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(-1, -2)
+        batch, channels, height, width = x.shape
+        heads = x.reshape(batch, self.heads, channels // self.heads, height * width)
+        return heads.transpose(-1, -2)
 
     def forward(self, qk: Tensor, v: Tensor) -> Tensor:
         """`qk` (B, 2g, H, W) with q before k, `v` (B, g, H, W) -> (B, g, H, W)."""
@@ -175,12 +177,14 @@ class Interaction(nn.Module):
 
     def forward(self, memory: Tensor, features: Tensor) -> Tensor:
         """(B, m, H, W) and (B, 3g, H, W) -> (B, m + 3g, H, W), or (B, r2 (m + 3g), H, W)."""
-        hidden = F.gelu(self.inter1_fc1(self.inter1_norm(features)))
+        hidden: Tensor = F.gelu(self.inter1_fc1(self.inter1_norm(features)))
         features = self.inter1_fc2(self.inter1_conv(hidden)) + features
         joined = torch.cat((memory, features), dim=1)
         hidden = F.gelu(self.inter2_fc1(self.inter2_norm(joined)))
         hidden = self.inter2_conv(hidden)
-        return hidden if self.last else self.inter2_fc2(hidden) + joined
+        if not self.last:
+            hidden = self.inter2_fc2(hidden) + joined
+        return hidden
 
 
 class Block(nn.Module):
@@ -198,10 +202,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         memory, a, b, c = torch.split(x, self.groups, dim=1)
-        y = self.inter_layer(memory, self.token_mixer(a, b, c))
-        if self.last:
-            return y
-        return self.drop_path(self.gamma[:, None, None] * y) + x
+        y: Tensor = self.inter_layer(memory, self.token_mixer(a, b, c))
+        if not self.last:
+            y = self.drop_path(self.gamma[:, None, None] * y) + x
+        return y
 
 
 class Stage(nn.Module):
@@ -315,7 +319,9 @@ class CARE(nn.Module):
 def _check_size(x: Tensor) -> None:
     height, width = x.shape[-2:]
     if min(height, width) < MIN_SIZE:
-        raise ValueError(f"CARE needs inputs of at least {MIN_SIZE} px a side, got {width}x{height}")
+        raise ValueError(
+            f"CARE needs inputs of at least {MIN_SIZE} px a side, got {width}x{height}"
+        )
 
 
 def _initialize(module: nn.Module) -> None:

@@ -72,4 +72,5 @@ def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
         raise ModelError(f"model {name!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, torch.nn.Module):
         raise ModelError(f"model {name!r} returned {type(model).__name__}, not an nn.Module")
-    return model
+    network: nn.Module = model
+    return network

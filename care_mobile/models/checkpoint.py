@@ -121,9 +121,7 @@ def _refused(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"checkpoint {path} {what}", "copy or download it again")
 
 
-def _unwrap(
-    content: object, path: Path, entry: str | None
-) -> tuple[dict[str, Tensor], str | None]:
+def _unwrap(content: object, path: Path, entry: str | None) -> tuple[dict[str, Tensor], str | None]:
     if entry is not None:
         if not isinstance(content, Mapping) or entry not in content:
             keys = [str(k) for k in content][:8] if isinstance(content, Mapping) else []
@@ -171,9 +169,7 @@ def check_fits(model: nn.Module, state: State, path: Path) -> None:
     )
     shown = "; ".join(problems[:_SHOWN])
     more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    raise CheckpointError(
-        f"checkpoint {path} does not fit the model: {shown}{more}", _advice(have)
-    )
+    raise CheckpointError(f"checkpoint {path} does not fit the model: {shown}{more}", _advice(have))
 
 
 def _advice(have: Mapping[str, tuple[int, ...]]) -> str:
@@ -186,7 +182,9 @@ def _advice(have: Mapping[str, tuple[int, ...]]) -> str:
         options["num_classes"] = classifier[0]
     for name in CARE_MODELS:
         with torch.device("meta"):
-            shapes = {k: tuple(v.shape) for k, v in create_model(name, **options).state_dict().items()}
+            shapes = {
+                k: tuple(v.shape) for k, v in create_model(name, **options).state_dict().items()
+            }
         if classifier is None:
             shapes = {k: s for k, s in shapes.items() if not k.startswith(("head.", "dist_head."))}
         if shapes == have:

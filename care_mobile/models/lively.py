@@ -44,13 +44,9 @@ def _value(module: nn.Module, leaf: str, tensor: Tensor, rng: torch.Generator) -
     def normal(std: float) -> Tensor:
         return std * torch.randn(shape, generator=rng)
 
-    if leaf == "running_var":
-        return uniform(0.5, 1.5)
-    if leaf == "running_mean":
-        return normal(0.2)
-    if leaf == "bias":
-        return normal(0.1)
-    if isinstance(module, _NORMS):
+    if leaf in ("running_mean", "bias"):
+        return normal(0.2 if leaf == "running_mean" else 0.1)
+    if leaf == "running_var" or isinstance(module, _NORMS):
         return uniform(0.5, 1.5)
     if leaf == "weight" and tensor.dim() >= 2:
         fan_in = tensor[0].numel()

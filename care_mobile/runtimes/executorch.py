@@ -7,6 +7,7 @@ loaded: resizing it under a loaded XNNPACK delegate crashes the process (executo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from ..bundle import Bundle
@@ -15,22 +16,25 @@ from ..quiet import quiet
 from ..requirements import Availability, check, load, version
 from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
 
-_pool_threads: int | None = None
+
+@cache
+def _pool(threads: int) -> int:
+    """Give the pool its size; returns it."""
+    bindings: Any = load("executorch.extension.pybindings._portable_lib", "export")
+    if _pool.cache_info().currsize:
+        return int(bindings._threadpool_get_thread_count())
+    if bindings._threadpool_get_thread_count() != threads:
+        bindings._unsafe_reset_threadpool(threads)
+    return threads
 
 
 def _size_pool(threads: int) -> None:
-    global _pool_threads
-    if _pool_threads == threads:
-        return
-    if _pool_threads is not None:
+    size = _pool(threads)
+    if size != threads:
         raise RuntimeFailure(
-            f"ExecuTorch's thread pool already has {_pool_threads} threads in this process",
+            f"ExecuTorch's thread pool already has {size} threads in this process",
             "measure one thread count per run",
         )
-    bindings: Any = load("executorch.extension.pybindings._portable_lib", "export")
-    if bindings._threadpool_get_thread_count() != threads:
-        bindings._unsafe_reset_threadpool(threads)
-    _pool_threads = threads
 
 
 class ExecuTorchSession:

@@ -6,7 +6,7 @@ import copy
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -83,14 +83,18 @@ class Network:
 
     # Reading ------------------------------------------------------------------------------
 
-    def module(self, node: object, kind: type[ModuleT] | tuple[type[ModuleT], ...]) -> ModuleT | None:
+    def module(
+        self, node: object, kind: type[ModuleT] | tuple[type[ModuleT], ...]
+    ) -> ModuleT | None:
         """The module of type `kind` that `node` calls, else None."""
         if not isinstance(node, fx.Node) or node.op != "call_module":
             return None
         found = self.model.get_submodule(str(node.target))
         return found if isinstance(found, kind) else None
 
-    def calls(self, kind: type[ModuleT] | tuple[type[ModuleT], ...]) -> Iterator[tuple[fx.Node, ModuleT]]:
+    def calls(
+        self, kind: type[ModuleT] | tuple[type[ModuleT], ...]
+    ) -> Iterator[tuple[fx.Node, ModuleT]]:
         """Every (node, module) that calls a module of type `kind`, in order of execution."""
         for node in list(self.graph.nodes):
             module = self.module(node, kind)
@@ -99,7 +103,8 @@ class Network:
 
     def convolution(self, node: object) -> ConvNd | None:
         """The convolution `node` calls (not transposed, one, two or three dimensions)."""
-        return self.module(node, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+        found = self.module(node, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+        return cast("ConvNd | None", found)
 
     def why_shared(self, node: fx.Node) -> str | None:
         """Why the weights of the module `node` calls may not be edited, or None if they may."""
@@ -109,7 +114,11 @@ class Network:
         mine = {id(p) for p in self.model.get_submodule(str(node.target)).parameters()}
         for name, module in self.model.named_modules():
             own = (id(p) for p in module.parameters(recurse=False))
-            if name != node.target and not str(node.target).startswith(f"{name}.") and mine & set(own):
+            if (
+                name != node.target
+                and not str(node.target).startswith(f"{name}.")
+                and mine & set(own)
+            ):
                 return f"{node.target} shares its weights with {name or 'the network'}"
         return None
 
@@ -171,7 +180,9 @@ class Network:
         return self.graph.get_attr(name)
 
 
-def binary(node: object, functions: tuple[Callable[..., object], ...]) -> tuple[object, object] | None:
+def binary(
+    node: object, functions: tuple[Callable[..., object], ...]
+) -> tuple[object, object] | None:
     """The two operands of `node` if it calls one of `functions` on exactly two, else None."""
     if not isinstance(node, fx.Node) or len(node.args) != 2 or node.kwargs:
         return None

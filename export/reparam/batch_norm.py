@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .affine import fold_into_users
 from .base import ConvNd, Network, Pass, only_user, set_bias
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @torch.no_grad()
-def scale_and_shift(norm: BatchNorm) -> tuple[Tensor, Tensor] | None:
+def scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor] | None:
     """(s, t) of the affine map, or None when the layer normalises by the batch at hand."""
     if norm.running_mean is None or norm.running_var is None:
         return None

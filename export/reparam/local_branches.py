@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -45,7 +46,7 @@ def _why_not(network: Network, node: fx.Node) -> str | None:
     same = tuple(size // 2 for size in conv.kernel_size)
     if any(size % 2 == 0 for size in conv.kernel_size) or conv.padding not in (same, "same"):
         return f"{node.target} does not keep the size by symmetric padding"
-    if conv.padding_mode != "zeros" or set((*conv.stride, *conv.dilation)) != {1}:
+    if conv.padding_mode != "zeros" or {*conv.stride, *conv.dilation} != {1}:
         return f"{node.target} is strided, dilated or pads with other than zeros"
     if only_user(node) is None:
         return f"{node.target} is read elsewhere too"
@@ -97,7 +98,11 @@ def _join_groups(network: Network, node: fx.Node) -> None:
 
     for part in parts:
         group = _group(network, part)
-        if group and run and not (group.source is run[-1].source and group.index == run[-1].index + 1):
+        if (
+            group
+            and run
+            and not (group.source is run[-1].source and group.index == run[-1].index + 1)
+        ):
             close()
         if group:
             run.append(group)
@@ -127,9 +132,13 @@ def _group(network: Network, part: fx.Node) -> _Group | None:
     if not isinstance(split, fx.Node) or split.target is not torch.split:
         return None
     sizes = split.args[1]
-    if not isinstance(sizes, list | tuple) or not isinstance(index, int) or split.kwargs != {"dim": 1}:
+    if (
+        not isinstance(sizes, list | tuple)
+        or not isinstance(index, int)
+        or split.kwargs != {"dim": 1}
+    ):
         return None
-    return _Group(part, conv, split, tuple(int(s) for s in sizes), index)  # type: ignore[call-overload]
+    return _Group(part, conv, split, tuple(cast("list[int]", sizes)), index)
 
 
 def _join(network: Network, before: fx.Node, run: list[_Group]) -> fx.Node:

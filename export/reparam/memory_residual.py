@@ -97,7 +97,7 @@ def _groups(part: fx.Node, x: fx.Node) -> list[int]:
         return []
     sizes = split.args[1] if len(split.args) > 1 else None
     dim = split.kwargs.get("dim", split.args[2] if len(split.args) > 2 else 0)
-    return list(sizes) if dim == 1 and isinstance(sizes, list | tuple) else []  # type: ignore[arg-type]
+    return list(sizes) if dim == 1 and isinstance(sizes, list | tuple) else []
 
 
 MERGE = Pass(

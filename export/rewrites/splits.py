@@ -31,7 +31,7 @@ def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
     source, sizes, *rest = node.args
     assert isinstance(sizes, list | tuple)
     dim = rest[0] if rest else node.kwargs.get("dim", 0)
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]  # type: ignore[arg-type, misc]
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
     for user in list(node.users):
         index = user.args[1]
         assert isinstance(index, int)

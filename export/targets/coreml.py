@@ -11,7 +11,7 @@ from care_mobile.errors import TargetError
 from care_mobile.inputs import InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
 
-from .base import LowerJob, Lowered, Options, Variant
+from .base import Lowered, LowerJob, Options, Variant
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -26,9 +26,9 @@ class CoreMLTarget:
     """See the module's docstring."""
 
     name = "coreml"
-    precisions = ("fp16", "fp32")
+    precisions: tuple[str, ...] = ("fp16", "fp32")
     runtime = "coreml"
-    modules = ("torch", "coremltools")
+    modules: tuple[str, ...] = ("torch", "coremltools")
     niceness = 10
 
     def availability(self) -> Availability:
@@ -66,7 +66,9 @@ class CoreMLTarget:
         _describe(model, job)
         model.save(str(folder / MODEL_FILE))
         if job.options.labels:
-            (folder / LABELS_FILE).write_text("\n".join(job.options.labels) + "\n", encoding="utf-8")
+            (folder / LABELS_FILE).write_text(
+                "\n".join(job.options.labels) + "\n", encoding="utf-8"
+            )
         return Lowered(model_file=MODEL_FILE, census=_census(model.get_spec()), rewrites={})
 
 

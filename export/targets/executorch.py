@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from care_mobile.bundle import Census
 from care_mobile.requirements import Availability, check
 
-from .base import LowerJob, Lowered, Options, Variant
+from .base import Lowered, LowerJob, Options, Variant
 from .fast_lowering import fast_lowering
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ class ExecuTorchTarget:
     """See the module's docstring."""
 
     name = "executorch"
-    precisions = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32",)
     runtime = "executorch"
-    modules = (
+    modules: tuple[str, ...] = (
         "torch",
         "executorch.exir",
         "executorch.backends.xnnpack.partition.xnnpack_partitioner",

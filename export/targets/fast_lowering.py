@@ -62,7 +62,11 @@ def _retrace_if_edited(retrace: Callable[..., Any], plain: type) -> Callable[...
     from torch.fx.passes.infra.pass_base import PassResult
 
     hooks = [name for name in dir(plain) if callable(getattr(plain, name))]
-    hooks = [name for name in hooks if not name.startswith("__") and name not in ("call", "requires", "ensures")]
+    hooks = [
+        name
+        for name in hooks
+        if not name.startswith("__") and name not in ("call", "requires", "ensures")
+    ]
     left_as: WeakKeyDictionary[fx.Graph, int] = WeakKeyDictionary()
 
     def call(self: Any, graph_module: fx.GraphModule) -> Any:
@@ -77,9 +81,7 @@ def _retrace_if_edited(retrace: Callable[..., Any], plain: type) -> Callable[...
 
 
 def _fingerprint(graph: fx.Graph) -> int:
-    return hash(
-        tuple((n.name, n.op, n.target, repr(n.args), repr(n.kwargs)) for n in graph.nodes)
-    )
+    return hash(tuple((n.name, n.op, n.target, repr(n.args), repr(n.kwargs)) for n in graph.nodes))
 
 
 def _compile_when_called(compile_now: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from care_mobile.bundle import Census
 from care_mobile.errors import TargetError
 from care_mobile.requirements import Availability, check, version
 
-from .base import LowerJob, Lowered, Options, Variant
+from .base import Lowered, LowerJob, Options, Variant
 
 if TYPE_CHECKING:
     import onnx
@@ -27,9 +27,9 @@ class OnnxTarget:
     """See the module's docstring."""
 
     name = "onnx"
-    precisions = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32",)
     runtime = "onnxruntime"
-    modules = ("torch", "onnx", "onnxscript", "onnxruntime")
+    modules: tuple[str, ...] = ("torch", "onnx", "onnxscript", "onnxruntime")
     niceness = 10
 
     def availability(self) -> Availability:

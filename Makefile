@@ -1,0 +1,50 @@
+# make demo   environment, CARE-S0 to all targets, parity, latency on this machine
+# make test   everything CI checks
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+STAMP   = $(VENV)/.installed
+# torch comes first and by exact version: asked for as a range it may bring gigabytes of CUDA.
+TORCH   = torch==2.13.0
+
+.PHONY: demo test test-slow lint types format wheel clean
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "care-mobile needs Python 3.10 to 3.13; choose one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/care-export --model care_s0 --weights random:0 --target all --output bundles
+	$(BIN)/care-bench --device desktop --output bundles
+
+test: lint types
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# On an installed copy: export/ and bench/ are only packages once they are installed.
+types: $(STAMP)
+	rm -rf build/typecheck
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/typecheck .
+	MYPYPATH=build/typecheck $(BIN)/mypy -p care_mobile
+	cd build/typecheck && $(CURDIR)/$(BIN)/lint-imports --no-cache --config $(CURDIR)/pyproject.toml
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf build dist *.egg-info $(VENV)
