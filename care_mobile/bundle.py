@@ -234,10 +234,13 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _check_file(folder: Path, name: str, entry: FileEntry) -> None:
     path = _inside(folder, name)
-    if not path.is_file():
-        raise BundleError(f"{folder}: {name} is missing", _AGAIN)
-    if path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
-        raise BundleError(f"{folder}: {name} is not the file the manifest describes", _AGAIN)
+    try:
+        if not path.is_file():
+            raise BundleError(f"{folder}: {name} is missing", _AGAIN)
+        if path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
+            raise BundleError(f"{folder}: {name} is not the file the manifest describes", _AGAIN)
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}", "check its permissions") from error
 
 
 def file_sha256(path: Path) -> str:
@@ -299,18 +302,18 @@ def writing(path: Path) -> Iterator[Path]:
         OutputError: if the disk refuses, or something other than a bundle is at `path`.
     """
     check_replaceable(path)
-    partial = path.parent / f"{_PARTIAL}{os.getpid()}-{path.name}"
+    partial = path.parent / f"{_PARTIAL}{os.getpid()}-new-{path.name}"
     old = path.parent / f"{_PARTIAL}{os.getpid()}-old-{path.name}"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        if path.exists():
-            path.rename(old)
         try:
+            if path.exists():
+                path.rename(old)
             partial.rename(path)
         except BaseException:
-            if old.exists():
+            if old.exists() and not path.exists():
                 old.rename(path)
             raise
     except OSError as error:
@@ -337,7 +340,7 @@ def _remove_stale(folder: Path) -> None:
     """Remove what a killed export left behind; give back a bundle it had moved aside."""
     for path in folder.glob(f"{_PARTIAL}*"):
         pid, _, name = path.name[len(_PARTIAL) :].partition("-")
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdecimal() and not _alive(int(pid)):
             original = folder / name.removeprefix("old-")
             if name.startswith("old-") and not original.exists():
                 path.rename(original)
@@ -350,7 +353,7 @@ def _remove_stale(folder: Path) -> None:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -62,4 +62,4 @@ def _ability_table(diagnosis: Diagnosis) -> Table:
 
 def main() -> None:
     """Entry point of `care-doctor`."""
-    run_command(lambda: app(standalone_mode=False))
+    run_command(app)

@@ -42,19 +42,28 @@ def _private_stderr() -> TextIO:
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:
-    """Run a command line; errors meant for users become two lines and their exit code."""
+    """Run a command line; errors meant for users become two lines and their exit code.
+
+    An integer that `command` returns is its exit code.
+    """
     try:
-        command()
+        code = command()
+        sys.stdout.flush()
     except CareError as error:
         _say(f"error: {error}", error.hint)
         raise SystemExit(error.exit_code) from None
+    except SystemExit as ended:  # typer's own end, also of an interrupt
+        if ended.code != INTERRUPTED:
+            raise
+        code = INTERRUPTED
     except KeyboardInterrupt:
-        _say("interrupted; bundles finished so far are intact", "")
-        raise SystemExit(INTERRUPTED) from None
+        code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    raise SystemExit(0)
+    if code == INTERRUPTED:
+        _say("interrupted; bundles finished so far are intact", "")
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 def _say(line: str, hint: str) -> None:

@@ -60,9 +60,10 @@ def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
         factory = importlib.import_module(module_name)
         for part in attribute.split("."):
             factory = getattr(factory, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # importing runs the user's code too
         raise ModelError(
-            f"model {name!r}: {error}", "write package.module:factory, importable from here"
+            f"model {name!r}: {type(error).__name__}: {error}",
+            "write package.module:factory, importable from here",
         ) from error
     if not callable(factory):
         raise ModelError(f"model {name!r} is no factory", "name a function or a class")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,10 @@ WRAPPERS = ("state_dict_ema", "state_dict", "model")
 accuracy is theirs."""
 _PREFIX = "module."  # added by DistributedDataParallel
 _SHOWN = 4
+_SEED_DIGITS = len(str(2**63))
 _RANDOM = "random:"
+_PLAIN_PROTOCOL = 3
+"""Newest pickle protocol that PyTorch's reader of plain data understands."""
 
 State = Mapping[str, Tensor]
 
@@ -53,8 +57,10 @@ def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Wei
 
 def _random(model: nn.Module, source: str) -> Weights:
     seed = source.removeprefix(_RANDOM)
-    if not seed.isdecimal() or int(seed) >= 2**63:
-        raise UsageError(f"weights {source!r}: the seed is no whole number", "write random:0")
+    if not seed.isdecimal() or len(seed) > _SEED_DIGITS or int(seed) >= 2**63:
+        raise UsageError(
+            f"weights {source[:40]!r}: the seed is no whole number below 2^63", "write random:0"
+        )
     draw(model, int(seed))
     return Weights(source=source, random=True)
 
@@ -75,11 +81,21 @@ def read_state_dict(path: Path, entry: str | None = None) -> tuple[dict[str, Ten
     if all(key.startswith(_PREFIX) for key in state):
         state = {key.removeprefix(_PREFIX): value for key, value in state.items()}
     for key, value in state.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
+        if not _is_plain(value):
+            raise CheckpointError(
+                f"checkpoint {path}: {key} is no plain tensor", "save dense real tensors"
+            )
+        # Eight-bit floats have no isfinite of their own.
+        if value.is_floating_point() and not torch.isfinite(value.float()).all():
             raise CheckpointError(
                 f"checkpoint {path}: {key} holds NaN or infinity", "use a checkpoint from earlier"
             )
     return state, used
+
+
+def _is_plain(value: Tensor) -> bool:
+    special = value.is_quantized or value.is_nested or value.is_meta or value.is_complex()
+    return value.layout is torch.strided and not special
 
 
 def _safetensors(path: Path) -> object:
@@ -97,15 +113,14 @@ def _safetensors(path: Path) -> object:
 
 def _torch_file(path: Path) -> object:
     # Trainers store their command line, an argparse.Namespace: plain attributes, no code.
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on pickle protocols and TorchScript
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise _refused(path, error) from error
         except Exception as error:  # zip, tar, struct and value errors of damaged files
-            raise CheckpointError(
-                f"checkpoint {path} is damaged or no PyTorch file", "copy or download it again"
-            ) from error
+            raise _damaged(path) from error
 
 
 def _refused(path: Path, error: Exception) -> CheckpointError:
@@ -117,8 +132,38 @@ def _refused(path: Path, error: Exception) -> CheckpointError:
             f"checkpoint {path} wants to run code ({name or 'an unknown object'}); refused",
             "ask for the plain state dict, or a .safetensors file",
         )
-    what = "is truncated" if zipfile.is_zipfile(path) else "is damaged or no PyTorch file"
+    protocol = _pickle_protocol(path)
+    if protocol > _PLAIN_PROTOCOL:
+        return CheckpointError(
+            f"checkpoint {path} is a pickle of protocol {protocol}, which could run code; refused",
+            "save it with torch.save and its own protocol, or as .safetensors",
+        )
+    return _damaged(path)
+
+
+def _damaged(path: Path) -> CheckpointError:
+    with path.open("rb") as stream:
+        is_zip = stream.read(4) == b"PK\x03\x04"
+    # A zip archive ends with its index.
+    truncated = is_zip and not zipfile.is_zipfile(path)
+    what = "is truncated" if truncated else "is damaged or no PyTorch file"
     return CheckpointError(f"checkpoint {path} {what}", "copy or download it again")
+
+
+def _pickle_protocol(path: Path) -> int:
+    """The protocol a pickle declares, bare or in PyTorch's archive; 0 for anything else."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+                start = archive.open(name).read(2)
+        else:
+            with path.open("rb") as stream:
+                start = stream.read(2)
+    except Exception:  # a damaged archive fails in many ways
+        return 0
+    known = len(start) == 2 and start[:1] == b"\x80" and start[1] <= pickle.HIGHEST_PROTOCOL
+    return start[1] if known else 0
 
 
 def _unwrap(content: object, path: Path, entry: str | None) -> tuple[dict[str, Tensor], str | None]:
@@ -175,7 +220,7 @@ def check_fits(model: nn.Module, state: State, path: Path) -> None:
 def _advice(have: Mapping[str, tuple[int, ...]]) -> str:
     """Options under which a CARE model would have these shapes, if any."""
     stem, classifier = have.get("stem.0.weight"), have.get("head.fc.weight")
-    if stem is None or len(stem) != 4:
+    if stem is None or len(stem) != 4 or (classifier is not None and len(classifier) != 2):
         return "choose the --model it was trained with"
     options = {"in_channels": stem[1]}
     if classifier is not None:
@@ -189,5 +234,5 @@ def _advice(have: Mapping[str, tuple[int, ...]]) -> str:
             shapes = {k: s for k, s in shapes.items() if not k.startswith(("head.", "dist_head."))}
         if shapes == have:
             flags = "".join(f" --{k.replace('_', '-')} {v}" for k, v in options.items())
-            return f"--model {name}{flags}"
+            return f"--model {name}{flags}" + ("" if classifier else " --features-only")
     return "choose the --model it was trained with"

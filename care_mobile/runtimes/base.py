@@ -66,7 +66,12 @@ def ordered_inputs(bundle: Bundle, inputs: Mapping[str, AnyArray]) -> Sequence[A
         )
     ordered = []
     for spec in specs:
-        array = np.ascontiguousarray(inputs[spec.name], dtype=spec.dtype)
+        given = np.asarray(inputs[spec.name])
+        if not np.can_cast(given.dtype, spec.dtype, "same_kind"):
+            raise UsageError(
+                f"{bundle.name}: input {spec.name!r} is {given.dtype}, not {spec.dtype}"
+            )
+        array = np.asarray(given, dtype=spec.dtype, order="C")
         fits = len(array.shape) == len(spec.shape) and all(
             want in (None, have) for want, have in zip(spec.shape, array.shape, strict=True)
         )

@@ -1,0 +1,114 @@
+"""What the tests of the shared package need: golden files, a lively network, small bundles."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from care_mobile.bundle import (
+    Census,
+    Manifest,
+    Parity,
+    TensorSpec,
+    Weights,
+    list_files,
+    write_manifest,
+    writing,
+)
+from care_mobile.inputs import Preprocessing, Resolution
+
+# Small networks gain nothing from threads, and threads that wait for each other on a busy machine
+# lose seconds. Set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+WriteBundle = Callable[..., Path]
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of golden files."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def recipe() -> ModuleType:
+    """`golden/recipe.py`: weights and inputs of the golden cases."""
+    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "recipe.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def lively_s0() -> Any:
+    """CARE-S0 under `random:0`, float32, in evaluation mode. Shared: copy it to change it."""
+    from care_mobile import create_model, load_weights
+
+    model = create_model("care_s0")
+    load_weights(model, "random:0")
+    return model.eval().requires_grad_(False)
+
+
+def manifest_of(folder: Path, **changes: Any) -> Manifest:
+    """The manifest of a bundle whose files lie in `folder`; `changes` replace its fields."""
+    fields: dict[str, Any] = {
+        "model": "tiny",
+        "parameters": 0,
+        "macs": 0,
+        "weights": Weights(source="random:0", random=True),
+        "inputs": (TensorSpec(name="image", shape=(1, 3, 8, 8)),),
+        "outputs": (TensorSpec(name="logits", shape=(1, 3, 8, 8)),),
+        "preprocessing": Preprocessing(resolution=Resolution(width=8, height=8)),
+        "target": "onnx",
+        "precision": "fp32",
+        "runtime": "onnxruntime",
+        "passes": (),
+        "census": Census(total=1, by_type={"Relu": 1}),
+        "tools": {},
+        "parity": Parity(status="unverified", reason="a test"),
+        "model_file": "model.onnx",
+        "files": list_files(folder),
+        "created": datetime(2026, 1, 1, tzinfo=timezone.utc),
+    }
+    return Manifest(**fields | changes)
+
+
+@pytest.fixture
+def write_bundle(tmp_path: Path) -> WriteBundle:
+    """Writes a bundle and returns its folder; `changes` replace fields of its manifest."""
+
+    def write(
+        name: str = "tiny", content: bytes = b"no model", path: Path | None = None, **changes: Any
+    ) -> Path:
+        path = path or tmp_path / "bundles" / name
+        with writing(path) as partial:
+            (partial / changes.get("model_file", "model.onnx")).write_bytes(content)
+            write_manifest(partial, manifest_of(partial, **changes))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Runs Python source in a process of its own."""
+
+    def run(source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", source, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
