@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from care_mobile.bundle import TensorSpec, Weights
-from care_mobile.errors import ModelError
+from care_mobile.errors import ModelError, OutputError
 from care_mobile.inputs import Array, Preprocessing, Resolution, probe_sets
 from care_mobile.models.catalog import create_model
 from care_mobile.models.checkpoint import load_weights
@@ -76,7 +78,7 @@ def prepare(
     for index, variant in enumerate(sorted(variants, key=repr)):
         program = capture(proven.model, preprocessing, variant)
         programs[variant] = scratch / f"{name.replace(':', '_')}-{resolution}-{index}.pt2"
-        torch.export.save(program, programs[variant])
+        _save(program, programs[variant])
         outputs[variant] = output_specs(examples, variant)
     result = NetworkResult(
         model=name,
@@ -89,6 +91,19 @@ def prepare(
         opaque=proven.opaque,
     )
     return Network(result, weights, preprocessing, programs, outputs, inputs, reference)
+
+
+def _save(program: ExportedProgram, path: Path) -> None:
+    # Through memory: when a disk is full, torch's own file writer ends the whole process.
+    stream = io.BytesIO()
+    torch.export.save(program, stream)
+    try:
+        path.write_bytes(stream.getbuffer())
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to the temporary folder {path.parent}: {error.strerror}",
+            "free some space, or set TMPDIR to another place",
+        ) from error
 
 
 def _probes(

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from care_mobile.errors import CareError, TargetError
+from care_mobile.errors import CareError, OutputError, TargetError
 from care_mobile.inputs import Array
 
 from .parity import Arrays
@@ -177,6 +177,12 @@ def _answer(line: str, target: Target) -> dict[str, Any]:
         return {"result": commands[request["command"]](request, target)}
     except CareError as error:
         failure = Failure(message=str(error), hint=error.hint, exit_code=error.exit_code)
+    except OSError as error:
+        failure = Failure(
+            message=f"{target.name}: cannot write the bundle: {error.strerror or error}",
+            hint="free some space, or choose another --output",
+            exit_code=OutputError.exit_code,
+        )
     except Exception as error:  # converters raise anything
         first = (str(error).strip() or "no message").splitlines()[0]
         failure = Failure(

@@ -40,7 +40,7 @@ def fold_into_users(network: Network, node: fx.Node, scale: Tensor, shift: Tenso
         conv = network.convolution(user)
         assert conv is not None
         _fold(conv, scale, shift)
-    node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+    network.replace(node, node.args[0])  # type: ignore[arg-type]
     network.changed()
     return True
 

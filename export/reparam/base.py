@@ -162,6 +162,19 @@ class Network:
 
     # Editing ------------------------------------------------------------------------------
 
+    def replace(self, old: fx.Node, new: fx.Node) -> None:
+        """Let `new` stand for `old`, and erase what nobody reads any more.
+
+        Without the erasing, a value would keep readers that no longer exist.
+        """
+        old.replace_all_uses_with(new)
+        dead = [old]
+        while dead:
+            node = dead.pop()
+            if not node.users and node.op in ("call_function", "call_method", "call_module"):
+                dead += node.all_input_nodes
+                self.graph.erase_node(node)
+
     def add_module(self, near: fx.Node, suffix: str, module: nn.Module) -> str:
         """Register `module` under a fresh name derived from `near`; returns the name."""
         base = str(near.target) if near.op == "call_module" else near.name

@@ -52,7 +52,7 @@ def _into_previous(network: Network) -> None:
             network.leave(node, reason or "")
             continue
         _scale_outputs(conv, *affine)
-        node.replace_all_uses_with(producer)
+        network.replace(node, producer)
         network.changed()
 
 

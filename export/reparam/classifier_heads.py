@@ -51,7 +51,7 @@ def _merge(network: Network, total: fx.Node, first: fx.Node, second: fx.Node) ->
             normed = network.add_module(source, "merged", plain.eval())
             source = network.graph.call_module(normed, (source.args[0],))
         merged = network.graph.call_module(name, (source,))
-    outputs.replace_all_uses_with(merged)
+    network.replace(outputs, merged)
     network.changed()
 
 

@@ -67,12 +67,12 @@ def _fold_one(
     _scale_outputs(conv, scale)
     network.changed()
     if residual is None:
-        node.replace_all_uses_with(source)
+        network.replace(node, source)
         return None
     with network.graph.inserting_before(node):
         scaled = network.graph.call_function(torch.mul, (residual, factor))
         total = network.graph.call_function(torch.add, (source, scaled))
-    node.replace_all_uses_with(total)
+    network.replace(node, total)
     return scaled
 
 

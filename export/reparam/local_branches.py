@@ -66,7 +66,7 @@ def _add_kernels(network: Network, total: fx.Node, *addends: object) -> None:
     name = network.add_module(first, "merged", merged)
     with network.graph.inserting_before(total):
         replacement = network.graph.call_module(name, (first.args[0],))
-    total.replace_all_uses_with(replacement)
+    network.replace(total, replacement)
     network.changed()
 
 
@@ -113,7 +113,7 @@ def _join_groups(network: Network, node: fx.Node) -> None:
     if not places:
         return
     if len(joined) == 1:
-        node.replace_all_uses_with(joined[0])
+        network.replace(node, joined[0])
     else:
         node.args = (joined, *node.args[1:])
     network.changed()

@@ -75,7 +75,7 @@ def _merge(
             {"dim": 1},
         )
         total = call(torch.add, (rest[0], merged))
-    node.replace_all_uses_with(total)
+    network.replace(node, total)
     network.changed()
     return True
 

@@ -8,14 +8,18 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-_SPLIT = torch.ops.aten.split_with_sizes.default
+_SPLITS = (
+    torch.ops.aten.split_with_sizes.default,
+    torch.ops.aten.split.Tensor,
+    torch.ops.aten.chunk.default,
+)
 _SLICE = torch.ops.aten.slice.Tensor
 
 
 def splits_to_slices(program: ExportedProgram) -> int:
     """Rewrite every split whose parts are all read by index; returns how many."""
     graph = program.graph_module.graph
-    splits = [n for n in graph.nodes if n.op == "call_function" and n.target is _SPLIT]
+    splits = [n for n in graph.nodes if n.op == "call_function" and n.target in _SPLITS]
     places = 0
     for node in splits:
         if all(user.target is operator.getitem for user in node.users):
@@ -28,16 +32,16 @@ def splits_to_slices(program: ExportedProgram) -> int:
 
 
 def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
-    source, sizes, *rest = node.args
-    assert isinstance(sizes, list | tuple)
-    dim = rest[0] if rest else node.kwargs.get("dim", 0)
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    source = node.args[0]
+    dim = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
+    assert isinstance(dim, int)
+    sizes = [part.shape[dim] for part in node.meta["val"]]
     for user in list(node.users):
         index = user.args[1]
         assert isinstance(index, int)
+        start = sum(sizes[:index])
         with graph.inserting_before(user):
-            stop = starts[index] + sizes[index]  # type: ignore[operator]
-            part = graph.call_function(_SLICE, (source, dim, starts[index], stop))
+            part = graph.call_function(_SLICE, (source, dim, start, start + sizes[index]))
         part.meta = dict(user.meta)
         user.replace_all_uses_with(part)
         graph.erase_node(user)
