@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 import torch
@@ -61,7 +61,8 @@ def test_torch_is_left_as_it_was() -> None:
 
     before = state()
     program = torch.export.export(Classifier().eval(), (torch.randn(1, 3, 32, 32),))
-    with pytest.raises(RuntimeError, match="on purpose"), fast_lowering(program):
-        assert state() != before
-        raise RuntimeError("on purpose")
+    with suppress(ZeroDivisionError), fast_lowering(program):
+        inside = state()
+        raise ZeroDivisionError
+    assert inside != before
     assert state() == before
