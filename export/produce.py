@@ -10,7 +10,7 @@ from pathlib import Path
 
 from care_mobile import bundle as bundles
 from care_mobile.bundle import Manifest, Parity
-from care_mobile.errors import CareError, ParityError, TargetError
+from care_mobile.errors import CareError, ParityError, TargetError, UsageError
 from care_mobile.requirements import tool_versions
 from care_mobile.runtimes import get_runtime
 
@@ -74,6 +74,12 @@ def _lower(
 ) -> Manifest:
     options = request.options
     variant = target.variant(options)
+    if variant.softmax:
+        classes = network.outputs[variant][0].shape[-1]
+        if len(options.labels) != classes:
+            raise UsageError(
+                f"{len(options.labels)} labels for {classes} classes", "give one per class"
+            )
     image = target.name == "coreml" and options.image_input
     job = LowerJob(
         model=network.result.model,
