@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bench.devices import DEVICES
     from .bundle import Bundle
-    from .export.pipeline import export
+    from .export.pipeline import export as export_bundles
     from .export.request import ExportRequest
     from .export.targets import TARGETS
     from .models.catalog import create_model
     from .models.checkpoint import load_weights
     from .runtimes import RUNTIMES
 
+# A public name must not be a submodule's: importing that would put the module in its place.
 _PUBLIC = {
-    "Bundle": ".bundle",
-    "DEVICES": ".bench.devices",
-    "ExportRequest": ".export.request",
-    "RUNTIMES": ".runtimes",
-    "TARGETS": ".export.targets",
-    "create_model": ".models.catalog",
-    "export": ".export.pipeline",
-    "load_weights": ".models.checkpoint",
+    "Bundle": (".bundle", "Bundle"),
+    "DEVICES": (".bench.devices", "DEVICES"),
+    "ExportRequest": (".export.request", "ExportRequest"),
+    "RUNTIMES": (".runtimes", "RUNTIMES"),
+    "TARGETS": (".export.targets", "TARGETS"),
+    "create_model": (".models.catalog", "create_model"),
+    "export_bundles": (".export.pipeline", "export"),
+    "load_weights": (".models.checkpoint", "load_weights"),
 }
 
 __all__ = [
@@ -37,14 +38,15 @@ __all__ = [
     "Bundle",
     "ExportRequest",
     "create_model",
-    "export",
+    "export_bundles",
     "load_weights",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name], __name__), name)
+        module, attribute = _PUBLIC[name]
+        return getattr(importlib.import_module(module, __name__), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

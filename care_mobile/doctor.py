@@ -29,11 +29,13 @@ def care_doctor(
         return
     console = result_console()
     python = diagnosis.tools["python"]
-    console.print(f"{diagnosis.system}, {diagnosis.processors} processors, Python {python}")
+    machine = f"{diagnosis.system}, {diagnosis.processors} processors, Python {python}"
+    console.print(machine, markup=False)
     console.print(_package_table(diagnosis))
     console.print(_ability_table(diagnosis))
     if any(not package.fits for package in diagnosis.packages):
-        console.print("To install what exporting needs: pip install 'care-mobile[export]'")
+        remedy = "To install what exporting needs: pip install 'care-mobile[export]'"
+        console.print(remedy, markup=False)  # [export] is no style
 
 
 def _package_table(diagnosis: Diagnosis) -> Table:
@@ -49,6 +51,7 @@ def _package_table(diagnosis: Diagnosis) -> Table:
 
 
 def _ability_table(diagnosis: Diagnosis) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Usable here", title_justify="left")
@@ -56,7 +59,8 @@ def _ability_table(diagnosis: Diagnosis) -> Table:
         table.add_column(column)
     for ability in diagnosis.abilities:
         usable = "[green]yes[/]" if ability.usable else "[yellow]no[/]"
-        table.add_row(ability.kind, ability.name, usable, ability.detail, ability.remedy)
+        detail, remedy = escape(ability.detail), escape(ability.remedy)
+        table.add_row(ability.kind, ability.name, usable, detail, remedy)
     return table
 
 

@@ -91,6 +91,8 @@ class Preprocessing(BaseModel):
     def _consistent(self) -> Preprocessing:
         if len(self.mean) != len(self.std) or not self.mean:
             raise ValueError("mean and std need one value per channel")
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)):
+            raise ValueError("mean and std must be finite")
         if any(s <= 0 for s in self.std):
             raise ValueError("std must be positive")
         return self

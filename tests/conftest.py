@@ -7,24 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from manifests import manifest_of
 
-from care_mobile.bundle import (
-    Census,
-    Manifest,
-    Parity,
-    TensorSpec,
-    Weights,
-    list_files,
-    write_manifest,
-    writing,
-)
-from care_mobile.inputs import Preprocessing, Resolution
+from care_mobile.bundle import write_manifest, writing
 
 # Small networks gain nothing from threads, and threads that wait for each other on a busy machine
 # lose seconds. Set before anything imports torch.
@@ -63,30 +53,6 @@ def lively_s0() -> Any:
     return model.eval().requires_grad_(False)
 
 
-def manifest_of(folder: Path, **changes: Any) -> Manifest:
-    """The manifest of a bundle whose files lie in `folder`; `changes` replace its fields."""
-    fields: dict[str, Any] = {
-        "model": "tiny",
-        "parameters": 0,
-        "macs": 0,
-        "weights": Weights(source="random:0", random=True),
-        "inputs": (TensorSpec(name="image", shape=(1, 3, 8, 8)),),
-        "outputs": (TensorSpec(name="logits", shape=(1, 3, 8, 8)),),
-        "preprocessing": Preprocessing(resolution=Resolution(width=8, height=8)),
-        "target": "onnx",
-        "precision": "fp32",
-        "runtime": "onnxruntime",
-        "passes": (),
-        "census": Census(total=1, by_type={"Relu": 1}),
-        "tools": {},
-        "parity": Parity(status="unverified", reason="a test"),
-        "model_file": "model.onnx",
-        "files": list_files(folder),
-        "created": datetime(2026, 1, 1, tzinfo=timezone.utc),
-    }
-    return Manifest(**fields | changes)
-
-
 @pytest.fixture
 def write_bundle(tmp_path: Path) -> WriteBundle:
     """Writes a bundle and returns its folder; `changes` replace fields of its manifest."""
@@ -109,6 +75,13 @@ def script(tmp_path: Path) -> Script:
 
     def run(source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", source, *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=dict(os.environ),  # readline, which pytest loads, hides COLUMNS from os.environ
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     return run
