@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,7 +30,6 @@ from care_mobile.bundle import (
 from care_mobile.inputs import Preprocessing, Resolution
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bench"
-UPDATE = "CARE_UPDATE_GOLDEN"
 STAMP = SessionStamp(
     "20260102T030405Z-00c0ffee", datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 )
@@ -124,14 +122,6 @@ def play(two_bundles: list[Bundle]) -> Callable[..., list[RunRecord]]:
 def plan_for(bundles: list[Bundle], blocks: int = 4, iterations: int = 5) -> MeasurementPlan:
     identities = [BundleIdentity(name=b.name, integrity=b.manifest.integrity) for b in bundles]
     return make_plan(identities, blocks=blocks, burst=BurstSize.exactly(iterations), seed=7)
-
-
-def check_file(file: Path, text: str) -> None:
-    """Compare text with a committed file; rewrite it when `CARE_UPDATE_GOLDEN` is set."""
-    if UPDATE in os.environ:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == text, f"set {UPDATE}=1 if {file} should change"
 
 
 def schema_file(name: str) -> Path:

@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from golden_files import check_file
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from care_mobile.bench.plan import (
     measurement_plan_schema,
 )
 
-from .conftest import GOLDEN, check_file, schema_file, schema_text
+from .conftest import GOLDEN, schema_file, schema_text
 
 BUNDLES = [BundleIdentity(name=name, integrity=name * 64) for name in "abc"]
 

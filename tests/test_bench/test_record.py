@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golden_files import check_file
 from pydantic import ValidationError
 
 from care_mobile.bench.devices.scripted import Event, EventKind, Script
@@ -19,7 +20,7 @@ from care_mobile.bench.record import (
 )
 from care_mobile.errors import OutputError
 
-from .conftest import GOLDEN, STAMP, check_file, schema_file, schema_text
+from .conftest import GOLDEN, STAMP, schema_file, schema_text
 
 Play = Callable[..., list[RunRecord]]
 SCRIPT = Script(latencies_ns={"a": (1000, 1100, 900), "b": (2000,)})

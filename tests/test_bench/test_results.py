@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from golden_files import check_file
 from rich.console import Console
 
 from care_mobile.bench.devices.scripted import Event, EventKind, Script
@@ -15,7 +16,7 @@ from care_mobile.bench.session import SessionResult, Skipped
 from care_mobile.bench.table import print_results
 from care_mobile.requirements import Availability
 
-from .conftest import GOLDEN, STAMP, check_file, schema_file, schema_text
+from .conftest import GOLDEN, STAMP, schema_file, schema_text
 
 Play = Callable[..., list[RunRecord]]
 TWO = {"a": (2_000_000, 2_100_000, 1_900_000), "b": (1_000_000, 1_020_000)}

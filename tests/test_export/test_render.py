@@ -1,0 +1,112 @@
+"""What a user sees and what a script reads, against golden files."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from pathlib import Path
+
+import pytest
+import typer
+from golden_files import check_golden
+from rich.console import Console
+
+from care_mobile.bundle import Census, LeftAlone, Parity, PassReport, ProbeResult
+from care_mobile.export import render
+from care_mobile.export.result import (
+    BundleResult,
+    ExportReport,
+    Failure,
+    NetworkResult,
+    Status,
+)
+from care_mobile.inputs import Resolution
+
+SIZE = Resolution(width=224, height=224)
+
+
+def probe(name: str, **numbers: object) -> ProbeResult:
+    usual = {"count": 2, "max_abs": 2.5e-6, "psnr_db": 136.84, "cosine": 1.0, "passed": True}
+    return ProbeResult(probes=name, **(usual | numbers))  # type: ignore[arg-type]
+
+
+def bundle(target: str, status: Status, **others: object) -> BundleResult:
+    return BundleResult(
+        name=f"care_s0-{target}", model="care_s0", target=target, precision="fp32",
+        resolution=SIZE, status=status, seconds=12.5, **others,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def report() -> ExportReport:
+    """One network, a bundle of every outcome."""
+    left = tuple(
+        LeftAlone(place=f"blocks.{i}.norm", reason=f"cat_{i} before it is no convolution")
+        for i in range(3)
+    )
+    passes = (
+        PassReport(name="batch-norm-into-previous-conv", places=1, relative_error=7.1e-16,
+                   operations_before=954, operations_after=952, left=left),
+        PassReport(name="layer-scale-into-conv", places=0, relative_error=0.0,
+                   operations_before=952, operations_after=952),
+    )  # fmt: skip
+    network = NetworkResult(
+        model="care_s0", resolution=SIZE, parameters=7_340_000, macs=717_796_096,
+        weights="random:0", random_weights=True, passes=passes,
+        opaque={"blocks.0": "symbolically traced variables cannot be used as inputs"},
+    )  # fmt: skip
+    agreed = Parity(
+        status="verified", runtime="onnxruntime",
+        results=(probe("seeded", count=4), probe("photos", top1_agreement=0.5)),
+    )  # fmt: skip
+    delegated = Census(
+        total=668, by_type={"conv": 668}, delegated=654, fallback=14, partitions=2,
+        fallback_by_type={"mean": 14},
+    )  # fmt: skip
+    reason = "not verified on this machine: Apple's framework runs on macOS only"
+    path = Path("bundles/x")
+    return ExportReport(
+        output=Path("bundles"), seconds=58.4, networks=(network,),
+        bundles=(
+            bundle("onnx", Status.VERIFIED, path=path, size_bytes=25_340_000, parity=agreed,
+                   census=Census(total=580, by_type={"Conv": 580})),
+            bundle("coreml", Status.UNVERIFIED, path=path, size_bytes=13_300_000,
+                   census=Census(total=569, by_type={"conv": 569}),
+                   parity=Parity(status="unverified", reason=reason)),
+            bundle("executorch", Status.PARITY_FAILED, census=delegated, parity=agreed,
+                   failure=Failure(message="care_s0-executorch differs from the reference",
+                                   hint="--keep-failed keeps the bundle", exit_code=3)),
+            bundle("broken", Status.FAILED,
+                   failure=Failure(message="the converter's process died", hint="", exit_code=1)),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_the_summary(explain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(width=120, record=True, highlight=False, file=io.StringIO())
+    monkeypatch.setattr(render, "result_console", lambda: console)
+    render.summary(report(), explain)
+    check_golden(f"export/summary{'-explained' if explain else ''}.txt", console.export_text())
+
+
+def test_the_json() -> None:
+    check_golden("export/report.json", report().model_dump_json(indent=2))
+    assert ExportReport.model_validate_json(report().model_dump_json()) == report()
+
+
+def test_a_tools_failure_outranks_parity() -> None:
+    assert report().exit_code == 1
+    alone = report().model_copy(update={"bundles": report().bundles[2:3]})
+    assert alone.exit_code == 3
+    assert report().model_copy(update={"bundles": report().bundles[:2]}).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["export.cli", "bench.cli", "doctor"])
+def test_the_command_line(name: str) -> None:
+    """Options, defaults and help; how typer lays them out is its own affair."""
+    command = typer.main.get_command(importlib.import_module(f"care_mobile.{name}").app)
+    lines = [
+        f"{', '.join(p.opts)} [{p.default}] {getattr(p, 'help', None) or ''}"
+        for p in command.params
+    ]
+    check_golden(f"export/command-{name.partition('.')[0]}.txt", "\n".join(lines))
