@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bench.devices import DEVICES
     from .bundle import Bundle
-    from .export.pipeline import export as export_bundles
+    from .export.pipeline import export_bundles
     from .export.request import ExportRequest
     from .export.targets import TARGETS
     from .models.catalog import create_model
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 # A public name must not be a submodule's: importing that would put the module in its place.
 _PUBLIC = {
-    "Bundle": (".bundle", "Bundle"),
-    "DEVICES": (".bench.devices", "DEVICES"),
-    "ExportRequest": (".export.request", "ExportRequest"),
-    "RUNTIMES": (".runtimes", "RUNTIMES"),
-    "TARGETS": (".export.targets", "TARGETS"),
-    "create_model": (".models.catalog", "create_model"),
-    "export_bundles": (".export.pipeline", "export"),
-    "load_weights": (".models.checkpoint", "load_weights"),
+    "Bundle": ".bundle",
+    "DEVICES": ".bench.devices",
+    "ExportRequest": ".export.request",
+    "RUNTIMES": ".runtimes",
+    "TARGETS": ".export.targets",
+    "create_model": ".models.catalog",
+    "export_bundles": ".export.pipeline",
+    "load_weights": ".models.checkpoint",
 }
 
 __all__ = [
@@ -45,8 +45,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        module, attribute = _PUBLIC[name]
-        return getattr(importlib.import_module(module, __name__), attribute)
+        return getattr(importlib.import_module(_PUBLIC[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""`care-export`: parse, call `export`, render."""
+"""`care-export`: parse, call `export_bundles`, render."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ def _run(request: ExportRequest, explain: bool, as_json: bool) -> int:
 
     request = request.checked()  # before the seconds that loading torch takes
     with render.progress() as on_step:
-        from .pipeline import export
+        from .pipeline import export_bundles
 
-        report = export(request, on_step)
+        report = export_bundles(request, on_step)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:

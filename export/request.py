@@ -27,7 +27,7 @@ CARE_MIN_SIDE = 32
 
 
 class ExportRequest(BaseModel):
-    """All that `export` needs to know. `checked` validates what types cannot."""
+    """All that `export_bundles` needs to know. `checked` validates what types cannot."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

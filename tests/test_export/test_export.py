@@ -198,7 +198,7 @@ def test_failed_parity_keeps_no_bundle_unless_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from care_mobile.export import parity
-    from care_mobile.export.pipeline import export
+    from care_mobile.export.pipeline import export_bundles
     from care_mobile.export.request import ExportRequest
     from care_mobile.inputs import Resolution
 
@@ -213,11 +213,11 @@ def test_failed_parity_keeps_no_bundle_unless_asked(
         resolutions=(Resolution(width=32, height=32),),
         output=tmp_path,
     )
-    report = export(request)
+    report = export_bundles(request)
     assert report.exit_code == 3
     assert report.bundles[0].status.value == "parity-failed"
     assert not list(tmp_path.iterdir())
-    kept = export(request.model_copy(update={"keep_failed": True}))
+    kept = export_bundles(request.model_copy(update={"keep_failed": True}))
     assert kept.exit_code == 3
     assert (tmp_path / "tiny_care-onnx-fp32-32x32" / MANIFEST).is_file()
     assert Bundle.open(tmp_path / "tiny_care-onnx-fp32-32x32").manifest.parity.status == "failed"
