@@ -78,7 +78,9 @@ def script(tmp_path: Path) -> Script:
         return subprocess.run(
             command,
             cwd=tmp_path,
-            env=dict(os.environ),  # readline, which pytest loads, hides COLUMNS from os.environ
+            # Explicit, as readline, which pytest loads, sets a COLUMNS that os.environ lacks;
+            # buffered, as streams are for users.
+            env=dict(os.environ) | {"PYTHONUNBUFFERED": ""},
             capture_output=True,
             text=True,
             check=False,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -96,6 +97,7 @@ run_command(lambda: sys.stdout.write("x" * int(sys.argv[1])) and None)
 def test_a_closed_pipe_is_no_traceback(size: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", PIPE, str(size)],
+        env=dict(os.environ) | {"PYTHONUNBUFFERED": ""},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
