@@ -21,12 +21,12 @@ def test_every_lazy_name_is_public() -> None:
 
 def test_public_names_are_the_ones_inside() -> None:
     from care_mobile.bundle import Bundle
-    from care_mobile.export.pipeline import export
+    from care_mobile.export.pipeline import export_bundles
     from care_mobile.models.catalog import create_model
 
     assert care_mobile.Bundle is Bundle
     assert care_mobile.create_model is create_model
-    assert care_mobile.export_bundles is export
+    assert care_mobile.export_bundles is export_bundles
 
 
 def test_other_names_are_attribute_errors() -> None:
