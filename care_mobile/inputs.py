@@ -11,14 +11,15 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .errors import UsageError
-from .requirements import load
+from .errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -126,12 +127,13 @@ class Preprocessing(BaseModel):
         width, height = self.resolution.width, self.resolution.height
         ratio = max(width / image.width, height / image.height) / self.crop_fraction
         size = (
-            max(width, math.floor(image.width * ratio + 0.5)),
-            max(height, math.floor(image.height * ratio + 0.5)),
+            # Cut off, as torchvision does; a trace more, so that 255.999... is 256.
+            max(width, math.floor(image.width * ratio + 1e-6)),
+            max(height, math.floor(image.height * ratio + 1e-6)),
         )
         mode = "L" if self.channels == 1 else "RGB"
         resized = image.convert(mode).resize(size, pil.Resampling[self.interpolation.upper()])
-        left, top = (size[0] - width) // 2, (size[1] - height) // 2
+        left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
         pixels = np.asarray(resized.crop((left, top, left + width, top + height)), np.float64)
         planes = pixels.reshape(height, width, -1).transpose(2, 0, 1)
         channels = np.resize(planes, (self.channels, height, width)) / 255.0
@@ -155,8 +157,15 @@ def sample_photos() -> tuple[Image, ...]:
     """
     from PIL import Image as pil
 
-    datasets = load("sklearn.datasets", "export")
-    return tuple(pil.fromarray(photo) for photo in datasets.load_sample_images().images)
+    # Found, not imported: importing scikit-learn takes two seconds, and the files are all we need.
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise MissingDependencyError(
+            "scikit-learn, whose photos serve as probes, is not installed",
+            "pip install 'care-mobile[export]'",
+        )
+    folder = Path(package.origin).parent / "datasets" / "images"
+    return tuple(pil.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg"))
 
 
 def probe_sets(preprocessing: Preprocessing, seed: int = 0) -> dict[str, Array]:

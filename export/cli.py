@@ -188,4 +188,4 @@ def _labels(path: Path | None) -> tuple[str, ...]:
 
 def main() -> None:
     """Entry point of `care-export`."""
-    run_command(lambda: app(standalone_mode=False))
+    run_command(app)

@@ -24,7 +24,9 @@ OnStep = Callable[[str, str], None]
 """Called with a network or bundle and the step it is at; from several threads."""
 
 
-def export_bundles(request: ExportRequest, on_step: OnStep = lambda subject, step: None) -> ExportReport:
+def export_bundles(
+    request: ExportRequest, on_step: OnStep = lambda subject, step: None
+) -> ExportReport:
     """Export every model of `request` at every resolution to every target.
 
     A target that fails does not lose the others: its result says why.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pydantic import ValidationError
 
+from care_mobile import inputs
 from care_mobile.errors import MissingDependencyError, UsageError
 from care_mobile.inputs import (
     CROP_FRACTION,
@@ -114,13 +114,15 @@ def test_defaults_are_the_authors() -> None:
 
 
 def reference(image: Image.Image, side: int) -> torch.Tensor:
-    """Shorter side to side / 0.875, centre crop, normalise: step by step, square crops."""
-    short = round(side * 256 / 224)
-    scale = short / min(image.size)
-    size = tuple(int(s * scale + 0.5) for s in image.size)
+    """Shorter side to side / 0.875, centre crop, normalise: torchvision's steps, square crops.
+
+    The longer side is cut off to whole pixels, an odd margin rounded half to even.
+    """
+    short, shorter = side * 256 // 224, min(image.size)
+    size = tuple(short if s == shorter else int(short * s / shorter) for s in image.size)
     resized = image.resize(size, Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).double() / 255
-    top, left = (size[1] - side) // 2, (size[0] - side) // 2
+    top, left = round((size[1] - side) / 2), round((size[0] - side) / 2)
     crop = pixels[:, top : top + side, left : left + side]
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
     return (crop - mean[:, None, None]) / std[:, None, None]
@@ -260,7 +262,7 @@ def test_probe_sets_depend_on_the_seed_only() -> None:
 
 
 def test_photos_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingDependencyError, match="sklearn") as caught:
+    monkeypatch.setattr(inputs, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="scikit-learn") as caught:
         sample_photos.__wrapped__()
     assert "care-mobile[export]" in caught.value.hint

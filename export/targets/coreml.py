@@ -12,6 +12,7 @@ from care_mobile.inputs import InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
 
 from .base import Lowered, LowerJob, Options, Variant
+from .fast_lowering import lean_tracing
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -47,11 +48,13 @@ class CoreMLTarget:
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         import coremltools as ct
 
+        with lean_tracing():
+            # coremltools reads core ATen only; an empty table decomposes to that.
+            program = program.run_decompositions({})
         precision = ct.precision.FLOAT16 if job.precision == "fp16" else ct.precision.FLOAT32
         try:
             model = ct.convert(
-                # coremltools reads core ATen only; an empty table decomposes to that.
-                program.run_decompositions({}),
+                program,
                 convert_to="mlprogram",
                 inputs=[_input_type(ct, job)],
                 # fp32 at the interface: users feed and read plain floats whatever runs inside.

@@ -44,7 +44,10 @@ class ExecuTorchTarget:
 
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.backends.xnnpack.utils.configs import get_transform_passes
+        from executorch.backends.xnnpack.utils.configs import (
+            get_transform_passes,
+            get_xnnpack_edge_compile_config,
+        )
         from executorch.exir import to_edge_transform_and_lower
 
         from ..rewrites import SPLITS_TO_SLICES, apply
@@ -55,6 +58,7 @@ class ExecuTorchTarget:
                 program,
                 partitioner=[XnnpackPartitioner()],
                 transform_passes=get_transform_passes(),
+                compile_config=get_xnnpack_edge_compile_config(),
             )
             census = _census(edge.exported_program().graph_module)
             executable = edge.to_executorch()

@@ -1,17 +1,20 @@
-"""ExecuTorch's lowering without the work that changes nothing.
+"""Lowering without the work that changes nothing.
 
-Lowering CARE-S0 re-traces some 650 operations about 40 times, in Python. Inside `fast_lowering`
+Converters re-trace a program node by node, in Python: ExecuTorch some 40 times for the 650
+operations of CARE-S0. `lean_tracing`, for every converter,
 
-1. a pass that only re-traces (most of XNNPACK's end with `super().call(graph)`) is skipped when
-   the graph is as the last re-trace left it;
-2. provenance records, which every re-traced node deep-copies from its origin, a chain that grows
-   with every pass, are shared: nobody edits them;
-3. source is generated and compiled for a graph when it is first called, which most never are;
-4. XNNPACK's patterns for bilinear resizing and attention are not exported and searched in
-   programs that have none of their operators.
+1. shares provenance records, which each re-traced node deep-copies from its origin, a chain that
+   grows with every pass: nobody edits them;
+2. generates and compiles the source of a graph when it is first called, which most never are.
 
-The written file is the same, byte for byte; a test compares. `python -m
-care_mobile.export.targets.fast_lowering` measures what it saves. All four touch internals of
+`fast_lowering`, for ExecuTorch, adds to that
+
+3. skipping a pass that only re-traces (most of XNNPACK's end with `super().call(graph)`) when the
+   graph is as the last re-trace left it;
+4. not exporting and searching XNNPACK's patterns for bilinear resizing and attention in programs
+   that have none of their operators.
+
+The written file is the same, byte for byte; a test compares. All four touch internals of
 executorch 1.4 and torch 2.13, which this project pins.
 """
 
@@ -31,24 +34,32 @@ _PATTERN_OPERATORS = ("upsample", "index", "softmax", "scaled_dot_product")
 
 
 @contextmanager
-def fast_lowering(program: ExportedProgram) -> Iterator[None]:
-    """Lower `program`, and nothing else, inside the block."""
-    from executorch.backends.xnnpack.partition.graphs import bilinear_2d, sdpa
-    from executorch.exir.pass_base import ExportPass, _ExportPassBase
+def lean_tracing() -> Iterator[None]:
+    """Trace inside the block without copied provenance and unread source."""
     from torch.fx.graph_module import GraphModule
     from torch.fx.traceback import NodeSource
 
+    later = _compile_when_called(GraphModule.recompile)
+    with (
+        patch.object(NodeSource, "__deepcopy__", lambda self, memo: self, create=True),
+        patch.object(GraphModule, "recompile", later),
+    ):
+        yield
+
+
+@contextmanager
+def fast_lowering(program: ExportedProgram) -> Iterator[None]:
+    """Lower `program`, and nothing else, with ExecuTorch inside the block."""
+    from executorch.backends.xnnpack.partition.graphs import bilinear_2d, sdpa
+    from executorch.exir.pass_base import ExportPass, _ExportPassBase
+
     with ExitStack() as stack:
-
-        def replace(owner: Any, name: str, value: Any) -> None:
-            stack.enter_context(patch.object(owner, name, value, create=True))
-
-        replace(_ExportPassBase, "call", _retrace_if_edited(_ExportPassBase.call, ExportPass))
-        replace(NodeSource, "__deepcopy__", lambda self, memo: self)
-        replace(GraphModule, "recompile", _compile_when_called(GraphModule.recompile))
+        stack.enter_context(lean_tracing())
+        retrace = _retrace_if_edited(_ExportPassBase.call, ExportPass)
+        stack.enter_context(patch.object(_ExportPassBase, "call", retrace))
         if not _has_pattern_operators(program):
-            replace(bilinear_2d, "get_graphs_dict", dict)
-            replace(sdpa, "get_graphs", list)
+            stack.enter_context(patch.object(bilinear_2d, "get_graphs_dict", dict))
+            stack.enter_context(patch.object(sdpa, "get_graphs", list))
         yield
 
 

@@ -12,6 +12,7 @@ from care_mobile.errors import TargetError
 from care_mobile.requirements import Availability, check, version
 
 from .base import Lowered, LowerJob, Options, Variant
+from .fast_lowering import lean_tracing
 
 if TYPE_CHECKING:
     import onnx
@@ -45,15 +46,16 @@ class OnnxTarget:
         import onnx
         import torch
 
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=job.options.opset,
-            input_names=[spec.name for spec in job.inputs],
-            output_names=[spec.name for spec in job.outputs],
-            optimize=True,
-            verbose=False,
-        )
+        with lean_tracing():
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=job.options.opset,
+                input_names=[spec.name for spec in job.inputs],
+                output_names=[spec.name for spec in job.outputs],
+                optimize=True,
+                verbose=False,
+            )
         assert exported is not None
         model = exported.model_proto
         _describe(model, job)
