@@ -14,8 +14,8 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "care-mobile needs Python 3.10 to 3.13; choose one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP)
@@ -35,7 +35,7 @@ lint: $(STAMP)
 # On an installed copy: export/ and bench/ are only packages once they are installed.
 types: $(STAMP)
 	rm -rf build/typecheck
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/typecheck .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target build/typecheck .
 	MYPYPATH=build/typecheck $(BIN)/mypy -p care_mobile
 	cd build/typecheck && $(CURDIR)/$(BIN)/lint-imports --no-cache --config $(CURDIR)/pyproject.toml
 

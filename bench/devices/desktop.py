@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -67,7 +66,7 @@ class DesktopDevice:
     def measure(self, stamp: SessionStamp, progress: Callable[[Progress], None]) -> list[RunRecord]:
         plan = self._plan
         inferences: dict[int, Inference] = {
-            index: partial(session.run, seeded_inputs(self._bundles[index], plan.input_seed))
+            index: session.bind(seeded_inputs(self._bundles[index], plan.input_seed))
             for index, session in self._sessions.items()
         }
         machine = self.describe()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +32,17 @@ class Session(Protocol):
         Raises:
             UsageError: if the inputs do not fit the manifest.
             RuntimeFailure: if the runtime fails.
+        """
+        ...
+
+    def bind(self, inputs: Mapping[str, AnyArray]) -> Callable[[], object]:
+        """The same inference as a call that takes nothing: the runtime's work and no more.
+
+        Inputs are checked and converted here, once, and results stay in the runtime's own form,
+        so that timing the call times the runtime.
+
+        Raises:
+            UsageError: if the inputs do not fit the manifest.
         """
         ...
 

@@ -6,7 +6,8 @@ Never run on hardware by this project's own CI, which has no Mac.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from ..errors import MissingDependencyError, RuntimeFailure
 from ..quiet import quiet
 from ..requirements import Availability, check, load, version
 from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+
+LABELS_FILE = "labels.txt"
+"""Class names of a classifier, one per line: Core ML returns its scores by name, unordered."""
 
 
 class CoreMLSession:
@@ -29,19 +33,32 @@ class CoreMLSession:
             except Exception as error:
                 raise RuntimeFailure(f"{bundle.name}: Core ML refuses it: {error}") from error
         self._bundle = bundle
+        labels = bundle.path / LABELS_FILE
+        self._labels = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        outputs = self.bind(inputs)()
+        specs = self._bundle.manifest.outputs
+        if self._labels:
+            scores = next(value for value in outputs.values() if isinstance(value, dict))
+            return [np.asarray([[scores[label] for label in self._labels]], np.float32)]
+        return [np.asarray(outputs[spec.name]) for spec in specs]
+
+    def bind(self, inputs: Mapping[str, AnyArray]) -> Callable[[], dict[str, Any]]:
         arrays = ordered_inputs(self._bundle, inputs)
         specs = self._bundle.manifest.inputs
         feed = {
             spec.name: _as_image(array) if spec.kind == "image" else array
             for spec, array in zip(specs, arrays, strict=True)
         }
+        return partial(self._infer, feed)
+
+    def _infer(self, feed: dict[str, Any]) -> dict[str, Any]:
         try:
-            outputs = self._model.predict(feed)
+            outputs: dict[str, Any] = self._model.predict(feed)
         except Exception as error:
             raise RuntimeFailure(f"{self._bundle.name}: Core ML failed: {error}") from error
-        return [np.asarray(outputs[spec.name]) for spec in self._bundle.manifest.outputs]
+        return outputs
 
     def describe(self) -> dict[str, str]:
         return {

@@ -6,8 +6,8 @@ loaded: resizing it under a loaded XNNPACK delegate crashes the process (executo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from ..bundle import Bundle
@@ -55,12 +55,18 @@ class ExecuTorchSession:
                 raise RuntimeFailure(f"{bundle.name}: ExecuTorch refuses it: {error}") from error
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        return [output.numpy() for output in self.bind(inputs)()]
+
+    def bind(self, inputs: Mapping[str, AnyArray]) -> Callable[[], Sequence[Any]]:
         tensors = [self._torch.from_numpy(a) for a in ordered_inputs(self._bundle, inputs)]
+        return partial(self._infer, tensors)
+
+    def _infer(self, tensors: list[Any]) -> Sequence[Any]:
         try:
-            outputs = self._method.execute(tensors)
+            outputs: Sequence[Any] = self._method.execute(tensors)
         except Exception as error:
             raise RuntimeFailure(f"{self._bundle.name}: ExecuTorch failed: {error}") from error
-        return [output.numpy() for output in outputs]
+        return outputs
 
     def describe(self) -> dict[str, str]:
         return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ..bundle import Bundle
@@ -35,7 +36,13 @@ class OnnxRuntimeSession:
         self._outputs = [spec.name for spec in bundle.manifest.outputs]
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        return self.bind(inputs)()
+
+    def bind(self, inputs: Mapping[str, AnyArray]) -> Callable[[], list[AnyArray]]:
         feed = dict(zip(self._names, ordered_inputs(self._bundle, inputs), strict=True))
+        return partial(self._infer, feed)
+
+    def _infer(self, feed: dict[str, AnyArray]) -> list[AnyArray]:
         try:
             outputs: list[AnyArray] = self._session.run(self._outputs, feed)
         except Exception as error:

@@ -10,6 +10,7 @@ from care_mobile.bundle import Census
 from care_mobile.errors import TargetError
 from care_mobile.inputs import InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
+from care_mobile.runtimes.coreml import LABELS_FILE
 
 from .base import Lowered, LowerJob, Options, Variant
 from .fast_lowering import lean_tracing
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 MODEL_FILE = "model.mlpackage"
-LABELS_FILE = "labels.txt"
 MIN_IOS = 17
 MAX_IOS = 18
 

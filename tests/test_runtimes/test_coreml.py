@@ -3,13 +3,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from care_mobile.bundle import Bundle
 from care_mobile.errors import MissingDependencyError
-from care_mobile.runtimes import RuntimeOptions, get_runtime
+from care_mobile.runtimes import RuntimeOptions, coreml, get_runtime
 from care_mobile.runtimes.coreml import _as_image
 
 RUNTIME = get_runtime("coreml")
@@ -46,3 +47,32 @@ def test_image_inputs_become_pictures() -> None:
     assert image.getpixel((3, 1)) == (255, 255, 0)
     assert image.getpixel((0, 0)) == (0, 0, 0)
     assert _as_image(pixels[:, :1]).mode == "L"
+
+
+class StandIn:
+    """Answers as coremltools' MLModel does on a Mac: outputs by name, a classifier's as scores."""
+
+    def __init__(self, path: str) -> None:
+        self.asked: list[dict[str, object]] = []
+
+    def predict(self, inputs: dict[str, object]) -> dict[str, object]:
+        self.asked.append(inputs)
+        scores = {"cat": np.float32(0.25), "ant": np.float32(0.75)}
+        return {"logits": np.ones((1, 2), np.float32), "label": "ant", "label_probs": scores}
+
+
+@pytest.mark.parametrize("labels", ["", "ant\ncat\n"])
+def test_outputs_in_the_manifests_order(
+    labels: str, write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = SimpleNamespace(models=SimpleNamespace(MLModel=StandIn))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(coreml, "load", lambda name, extra: tools)
+    bundle = Bundle.open(write_bundle(runtime="coreml"))
+    if labels:
+        (bundle.path / coreml.LABELS_FILE).write_text(labels)
+    session = RUNTIME.load(bundle, RuntimeOptions())
+    spec = bundle.manifest.inputs[0]
+    shape = tuple(side or 1 for side in spec.shape)
+    (output,) = session.run({spec.name: np.zeros(shape, np.float32)})
+    assert output.tolist() == ([[0.75, 0.25]] if labels else [[1.0, 1.0]])
