@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import typer
 from golden_files import check_golden
 from rich.console import Console
 
-from care_mobile.bundle import Census, LeftAlone, Parity, PassReport, ProbeResult
+from care_mobile.bundle import Census, LeftAlone, Manifest, Parity, PassReport, ProbeResult
 from care_mobile.export import render
 from care_mobile.export.result import (
     BundleResult,
@@ -92,6 +93,11 @@ def test_the_summary(explain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_json() -> None:
     check_golden("export/report.json", report().model_dump_json(indent=2))
     assert ExportReport.model_validate_json(report().model_dump_json()) == report()
+
+
+def test_the_manifests_schema() -> None:
+    """A change here is a change of the contract: raise `schema_version` with it."""
+    check_golden("export/manifest-schema.json", json.dumps(Manifest.model_json_schema(), indent=1))
 
 
 def test_a_tools_failure_outranks_parity() -> None:
