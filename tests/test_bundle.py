@@ -30,7 +30,6 @@ from care_mobile.bundle import (
     file_sha256,
     find_bundles,
     list_files,
-    manifest_schema,
     read_manifest,
     write_manifest,
     writing,
@@ -517,7 +516,3 @@ def test_files_are_listed_with_the_manifest_left_out(tmp_path: Path) -> None:
     for name in (MANIFEST, "model", f"inner/{MANIFEST}"):
         (tmp_path / name).write_bytes(b"12")
     assert list(list_files(tmp_path)) == [f"inner/{MANIFEST}", "model"]
-
-
-def test_the_schema_has_every_field() -> None:
-    assert set(manifest_schema()["properties"]) == set(Manifest.model_fields)
