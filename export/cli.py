@@ -35,7 +35,8 @@ def care_export(
         typer.Option(
             "--weights",
             "-w",
-            help="Checkpoint file (.pth, .pth.tar, .pt, .safetensors), or random:SEED.",
+            help="Checkpoint file (.pth, .pth.tar, .pt, .safetensors), random:SEED, or "
+            "as-built: what your factory loaded.",
         ),
     ] = "random:0",
     checkpoint_key: Annotated[

@@ -15,7 +15,7 @@ from care_mobile.inputs import (
     Preprocessing,
     Resolution,
 )
-from care_mobile.models.catalog import CARE_MODELS, slug
+from care_mobile.models.catalog import AS_BUILT, CARE_MODELS, slug
 
 from . import targets as registry
 from .targets import Options, Target
@@ -92,7 +92,12 @@ class ExportRequest(BaseModel):
             registry.precision_for(target, self.precision)
         for model in self.models:
             _check_model(model, self.resolutions)
-        if len(set(self.models)) > 1 and not self.weights.startswith("random:"):
+        fresh = [model for model in self.models if model in CARE_MODELS]
+        if self.weights == AS_BUILT and fresh:
+            raise UsageError(
+                f"{fresh[0]} is built without trained weights", "name a checkpoint, or random:0"
+            )
+        if len(set(self.models)) > 1 and not self.weights.startswith(("random:", AS_BUILT)):
             raise UsageError(
                 "one weights file fits one model", "export each model with its file in its own call"
             )

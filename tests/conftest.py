@@ -19,6 +19,8 @@ from care_mobile.bundle import write_manifest, writing
 # Small networks gain nothing from threads, and threads that wait for each other on a busy machine
 # lose seconds. Set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tables take the width of the terminal; tests have none, whatever pytest-xdist tells its workers.
+os.environ.pop("COLUMNS", None)
 
 GOLDEN = Path(__file__).parent / "golden"
 

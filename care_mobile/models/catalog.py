@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CARE_MODELS = {"care_s0": "CARE_S0", "care_s1": "CARE_S1", "care_s2": "CARE_S2"}
 """Catalog name -> configuration in `care_mobile.models.care`."""
+AS_BUILT = "as-built"
+"""Weights that a factory has loaded itself."""
 
 
 def create_model(name: str, **options: Any) -> nn.Module:

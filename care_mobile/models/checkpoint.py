@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..bundle import Weights, file_sha256
 from ..errors import CheckpointError, UsageError
-from .catalog import CARE_MODELS, create_model
+from .catalog import AS_BUILT, CARE_MODELS, create_model
 from .lively import draw
 
 WRAPPERS = ("state_dict_ema", "state_dict", "model")
@@ -36,13 +36,16 @@ def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Wei
     Args:
         model: changed in place.
         source: `random:SEED` for lively random weights (see `lively`), else a file: `.pth`,
-            `.pth.tar`, `.pt`, `.safetensors`, bare or wrapped.
+            `.pth.tar`, `.pt`, `.safetensors`, bare or wrapped. `as-built` keeps the weights that
+            a factory of yours has loaded itself.
         entry: the wrapper's key to use when the file holds several state dicts.
 
     Raises:
         CheckpointError: for a file that is missing, damaged, hostile or for another network.
         UsageError: for a malformed `random:SEED`.
     """
+    if source == AS_BUILT:
+        return Weights(source=AS_BUILT, random=False)
     if source.startswith(_RANDOM):
         return _random(model, source)
     path = Path(source)

@@ -55,6 +55,7 @@ def refused(tmp_path: Path, code: int, *arguments: str) -> str:
         (["--std", "0,1,1"], "must be positive"),
         (["--labels", "nowhere.txt"], "cannot be read"),
         (["--skip-pass", "batch-norm"], "unknown pass"),
+        (["--weights", "as-built"], "built without trained weights"),
         (["--weights", "random:x"], "the seed is no whole number"),
         (["--weights", "nowhere.pth"], "does not exist"),
         (["--model", "networks:nothing"], "networks:nothing"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from networks import tiny_care
 
 from care_mobile.bundle import MANIFEST, Bundle
@@ -131,8 +132,6 @@ def test_core_ml_metadata(care_s0: dict[str, object]) -> None:
 
 def test_a_checkpoint_in_every_range_and_option(tmp_path: Path) -> None:
     """One export with a real file, pixels in 0..255, free batch, a second model size."""
-    import torch
-
     model = tiny_care()
     load_weights(model, "random:5")
     torch.save(
@@ -221,3 +220,20 @@ def test_failed_parity_keeps_no_bundle_unless_asked(
     assert kept.exit_code == 3
     assert (tmp_path / "tiny_care-onnx-fp32-32x32" / MANIFEST).is_file()
     assert Bundle.open(tmp_path / "tiny_care-onnx-fp32-32x32").manifest.parity.status == "failed"
+
+
+def test_weights_as_the_factory_built_them(tmp_path: Path) -> None:
+    import onnxruntime as ort
+    from networks import trained
+
+    ended = run(
+        "care-export", "-m", "networks:trained", "-r", "32", "-t", "onnx", "-w", "as-built",
+        "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    (network,) = json.loads(ended.stdout)["networks"]
+    assert (network["weights"], network["random_weights"]) == ("as-built", False)
+    session = ort.InferenceSession(tmp_path / "bundles" / "trained-onnx-fp32-32x32" / "model.onnx")
+    x = np.ones((1, 3, 32, 32), np.float32)
+    want = trained()(torch.from_numpy(x)).detach().numpy()
+    assert np.abs(session.run(None, {"image": x})[0] - want).max() < 1e-4
