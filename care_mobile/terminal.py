@@ -25,7 +25,6 @@ def progress_console() -> Console:
     return Console(file=_private_stderr(), highlight=False)
 
 
-@cache
 def result_console() -> Console:
     """A console for results, on standard output; wide when that is not a terminal."""
     from rich.console import Console
