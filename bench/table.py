@@ -14,7 +14,7 @@ from .record import Outcome, RecordKind
 from .results import BenchResult, ResultRow
 from .stats import PairedRatio
 
-_RIGHT = ("#", "threads", "median ms", "p10", "p90", "min", "samples", "size", "vs fastest")
+_RIGHT = ("#", "median ms", "p10", "p90", "min", "samples", "size", "vs fastest")
 
 
 def print_results(result: BenchResult, console: Console) -> None:
@@ -46,7 +46,6 @@ def _cells(row: ResultRow, label: str) -> Iterator[str]:
     yield "-" if row.rank is None else str(row.rank)
     yield label
     yield row.runtime.name
-    yield "-" if row.runtime.threads is None else str(row.runtime.threads)
     if row.latency is None:
         yield "functional" if row.outcome is Outcome.COMPLETED else row.outcome.value
         yield from ("-",) * 4
@@ -82,7 +81,7 @@ def _notes(result: BenchResult, labels: list[str]) -> Iterator[str]:
     yield (
         f"{machine.device}: {machine.soc}, {cores}"
         f"{', virtual machine' * bool(machine.virtualised)}, {machine.os}"
-        f"{_pinned(rows)}; {result.blocks} interleaved blocks, seed {result.seed}"
+        f"{_pinned(rows)}; {_threads(rows)}{result.blocks} interleaved blocks, seed {result.seed}"
     )
     if sum(row.latency is not None for row in rows) > 1:
         yield "vs fastest: paired block by block, with its 95 % interval."
@@ -115,6 +114,12 @@ def _warnings(rows: tuple[ResultRow, ...], labels: list[str]) -> Iterator[str]:
     for text, bundles in about.items():
         whose = "all bundles" if 1 < len(bundles) == len(rows) else ", ".join(bundles)
         yield f"warning: {whose}: {text}"
+
+
+def _threads(rows: tuple[ResultRow, ...]) -> str:
+    """One plan, one number; a runtime that cannot tell says nothing."""
+    told = {row.runtime.threads for row in rows} - {None}
+    return "".join(f"{count} thread{'s' * (count != 1)}, " for count in sorted(filter(None, told)))
 
 
 def _pinned(rows: tuple[ResultRow, ...]) -> str:

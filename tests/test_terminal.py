@@ -217,4 +217,4 @@ def test_a_captured_stream_has_no_descriptor(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stderr", stream)
     progress_console.__wrapped__().print("hello")
     assert stream.getvalue() == "hello\n"
-    assert result_console.__wrapped__().file is not stream
+    assert result_console().file is not stream

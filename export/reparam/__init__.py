@@ -38,10 +38,10 @@ DEFAULT: tuple[Pass, ...] = (
 )
 
 OPTIONAL: tuple[Pass, ...] = (
-    # One addition less per block, but a concatenation and a split more: 0.99x on both CPU
-    # runtimes (S0, medians of 100 and 60 interleaved pairs). Needs the layer scale folded.
+    # One addition less per block, but a concatenation and a split more: no faster on either CPU
+    # runtime (docs/reparameterization.md). Needs the layer scale folded.
     memory_residual.MERGE,
-    # Fewer operations, more multiplications.
+    # Fewer operations, more multiplications: 2.1 times slower with XNNPACK (same place).
     local_branches.MERGE,
 )
 """Equivalences that pay on some targets only; they run after the default ones when asked for."""
