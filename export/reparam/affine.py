@@ -1,4 +1,4 @@
-"""Folding a per-channel affine map forward into the convolutions that read it.
+"""Folding a per-channel affine map into convolutions: those that read it, or the one before it.
 
 With z_i = s_i x_i + t_i per input channel i and a convolution without zero padding::
 
@@ -6,6 +6,8 @@ With z_i = s_i x_i + t_i per input channel i and a convolution without zero padd
 
 Zero padding breaks this: it pads z with 0, which is x = -t / s, not x = 0. Reflecting,
 replicating and circular padding repeat values of z itself and keep it true.
+
+Backward there is no such condition: s (W * x + b) + t = (s W) * x + (s b + t).
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def fold_into_users(network: Network, node: fx.Node, scale: Tensor, shift: Tenso
     for user in users:
         conv = network.convolution(user)
         assert conv is not None
-        _fold(conv, scale, shift)
+        fold_forward(conv, scale, shift)
     network.replace(node, node.args[0])  # type: ignore[arg-type]
     network.changed()
     return True
@@ -55,7 +57,8 @@ def _why_not(network: Network, user: fx.Node) -> str | None:
 
 
 @torch.no_grad()
-def _fold(conv: ConvNd, scale: Tensor, shift: Tensor) -> None:
+def fold_forward(conv: ConvNd, scale: Tensor, shift: Tensor) -> None:
+    """Let `conv` apply z = scale * x + shift to its input itself; both are (in_channels,)."""
     weight = conv.weight  # (out, in / groups, *kernel)
     out_per_group, in_per_group = conv.out_channels // conv.groups, conv.in_channels // conv.groups
 
@@ -67,3 +70,13 @@ def _fold(conv: ConvNd, scale: Tensor, shift: Tensor) -> None:
     moved = (weight * for_weight(shift)).flatten(1).sum(1)
     set_bias(conv, moved if conv.bias is None else conv.bias + moved)
     conv.weight.copy_(weight * for_weight(scale))
+
+
+@torch.no_grad()
+def fold_backward(conv: ConvNd, scale: Tensor, shift: Tensor | None = None) -> None:
+    """Let `conv` apply scale * y + shift to its output itself; both are (out_channels,)."""
+    conv.weight.copy_(conv.weight * scale.reshape(-1, *[1] * (conv.weight.dim() - 1)))
+    if conv.bias is not None:
+        shift = conv.bias * scale if shift is None else conv.bias * scale + shift
+    if shift is not None:
+        set_bias(conv, shift)

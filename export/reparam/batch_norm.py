@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .affine import fold_into_users
-from .base import ConvNd, Network, Pass, only_user, set_bias
+from .affine import fold_backward, fold_into_users
+from .base import Network, Pass, only_user
 
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -51,15 +51,9 @@ def _into_previous(network: Network) -> None:
         if reason or affine is None:
             network.leave(node, reason or "")
             continue
-        _scale_outputs(conv, *affine)
+        fold_backward(conv, *affine)
         network.replace(node, producer)
         network.changed()
-
-
-@torch.no_grad()
-def _scale_outputs(conv: ConvNd, scale: Tensor, shift: Tensor) -> None:
-    set_bias(conv, shift if conv.bias is None else conv.bias * scale + shift)
-    conv.weight.copy_(conv.weight * scale.reshape(-1, *[1] * (conv.weight.dim() - 1)))
 
 
 def _into_next(network: Network) -> None:

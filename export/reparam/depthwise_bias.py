@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from .affine import _fold as fold_affine
-from .affine import is_padded
+from .affine import fold_forward, is_padded
 from .base import Network, Pass, only_user
 
 
@@ -33,7 +32,7 @@ def _fold(network: Network) -> None:
         if reason:
             network.leave(node, reason)
             continue
-        fold_affine(following, torch.ones_like(conv.bias), conv.bias)
+        fold_forward(following, torch.ones_like(conv.bias), conv.bias)
         conv.bias = None
         network.changed()
 

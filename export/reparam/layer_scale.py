@@ -11,9 +11,10 @@ so that what remains of it multiplies the residual R only.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
-from .base import ADD, MUL, ConvNd, Network, Pass, binary, only_user, set_bias
+from .affine import fold_backward
+from .base import ADD, MUL, Network, Pass, binary, only_user
 
 
 def _fold(network: Network) -> None:
@@ -64,7 +65,7 @@ def _fold_one(
     if reason or scale is None:
         network.leave(node, reason or "")
         return None
-    _scale_outputs(conv, scale)
+    fold_backward(conv, scale)
     network.changed()
     if residual is None:
         network.replace(node, source)
@@ -74,13 +75,6 @@ def _fold_one(
         total = network.graph.call_function(torch.add, (source, scaled))
     network.replace(node, total)
     return scaled
-
-
-@torch.no_grad()
-def _scale_outputs(conv: ConvNd, scale: Tensor) -> None:
-    conv.weight.copy_(conv.weight * scale.reshape(-1, *[1] * (conv.weight.dim() - 1)))
-    if conv.bias is not None:
-        set_bias(conv, conv.bias * scale)
 
 
 FOLD = Pass(

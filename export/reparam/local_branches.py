@@ -39,7 +39,7 @@ def _rewrite(network: Network) -> None:
 
 def _why_not(network: Network, node: fx.Node) -> str | None:
     conv = network.module(node, nn.Conv2d)
-    if conv is None or conv.groups == 1 or conv.groups != conv.in_channels != conv.out_channels:
+    if conv is None or conv.groups == 1 or conv.groups != conv.in_channels:
         return f"{node.target} is not depthwise"
     if conv.groups != conv.out_channels:
         return f"{node.target} has more outputs than inputs"
