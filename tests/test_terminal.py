@@ -125,7 +125,9 @@ def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("module", ["care_mobile.doctor", "care_mobile.bench.cli"])
+@pytest.mark.parametrize(
+    "module", ["care_mobile.doctor", "care_mobile.bench.cli", "care_mobile.export.cli"]
+)
 def test_wrong_options_are_no_traceback(tmp_path: Path, module: str) -> None:
     done = run(*command(module, "--nope"), cwd=tmp_path)
     assert done.returncode == 2
