@@ -10,16 +10,18 @@ import random
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from care_mobile.frozen import Frozen
 
 MAX_BLOCKS = 1000
 MAX_ITERATIONS = 100_000
 
 
-class Contract(BaseModel):
+class Contract(Frozen):
     """Base of all that travels between this program and a harness: plain, strict, immutable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class BundleIdentity(Contract):

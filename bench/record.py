@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from care_mobile.bundle import Bundle
 from care_mobile.errors import CareError, OutputError
+from care_mobile.frozen import first_problem
 
 from .environment import (
     BatteryReading,
@@ -156,9 +157,7 @@ def read_record(file: Path) -> RunRecord:
     except OSError as error:
         raise RecordError(f"{file}: {error.strerror}", "name a run record") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RecordError(f"{file}: {where}: {first['msg']}", "measure again") from error
+        raise RecordError(f"{file}: {first_problem(error)}", "measure again") from error
 
 
 def write_records(folder: Path, records: Sequence[RunRecord]) -> list[Path]:

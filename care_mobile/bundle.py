@@ -16,20 +16,17 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from .errors import BundleError, OutputError
+from .frozen import Frozen, first_problem
 from .inputs import Preprocessing
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Weights(_Frozen):
+class Weights(Frozen):
     """Where the weights came from. `random` weights measure speed, never accuracy."""
 
     source: str
@@ -38,7 +35,7 @@ class Weights(_Frozen):
     entry: str | None = Field(None, description="key of the state dict inside the file")
 
 
-class TensorSpec(_Frozen):
+class TensorSpec(Frozen):
     """A named input or output. A `None` in `shape` is a free (batch) dimension."""
 
     name: str
@@ -47,14 +44,14 @@ class TensorSpec(_Frozen):
     kind: Literal["tensor", "image"] = "tensor"
 
 
-class LeftAlone(_Frozen):
+class LeftAlone(Frozen):
     """A place a pass did not change, and why."""
 
     place: str
     reason: str
 
 
-class PassReport(_Frozen):
+class PassReport(Frozen):
     """What a pass did and how far results moved (relative error in float64)."""
 
     name: str
@@ -65,7 +62,7 @@ class PassReport(_Frozen):
     left: tuple[LeftAlone, ...] = ()
 
 
-class Census(_Frozen):
+class Census(Frozen):
     """Operations of the exported model, counted in the file itself.
 
     `delegated` and `fallback` are counts where the runtime splits the graph between an
@@ -82,7 +79,7 @@ class Census(_Frozen):
     runtime_by_type: dict[str, int] = Field(default_factory=dict)
 
 
-class ProbeResult(_Frozen):
+class ProbeResult(Frozen):
     """Difference between bundle and reference on one probe set."""
 
     probes: str
@@ -95,7 +92,7 @@ class ProbeResult(_Frozen):
     passed: bool
 
 
-class Parity(_Frozen):
+class Parity(Frozen):
     """`verified`, `failed`, or `unverified` with the reason it could not be checked here."""
 
     status: Literal["verified", "failed", "unverified"]
@@ -105,12 +102,12 @@ class Parity(_Frozen):
     results: tuple[ProbeResult, ...] = ()
 
 
-class FileEntry(_Frozen):
+class FileEntry(Frozen):
     sha256: str
     size_bytes: int
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """Everything there is to know about a bundle without loading its model."""
 
     schema_version: Literal[1] = 1
@@ -134,6 +131,11 @@ class Manifest(_Frozen):
     files: dict[str, FileEntry]
     created: datetime
     integrity: str = Field("", description="sha256 of this manifest with this field empty")
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the model, manifest not counted."""
+        return sum(entry.size_bytes for entry in self.files.values())
 
     def sealed(self) -> Manifest:
         """A copy whose `integrity` matches its content."""
@@ -165,7 +167,7 @@ class Bundle:
     @property
     def size_bytes(self) -> int:
         """Bytes of the model, manifest not counted."""
-        return sum(entry.size_bytes for entry in self.manifest.files.values())
+        return self.manifest.size_bytes
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
@@ -198,9 +200,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{file}: {where}: {first['msg']}", _AGAIN) from error
+        raise BundleError(f"{file}: {first_problem(error)}", _AGAIN) from error
     except OSError as error:
         raise BundleError(f"{file}: {error.strerror}", "check its permissions") from error
     if not manifest.is_sealed():

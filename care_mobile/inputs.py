@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from .errors import MissingDependencyError, UsageError
+from .frozen import Frozen
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,10 +42,8 @@ class InputRange(str, Enum):
     NORMALIZED = "normalized"
 
 
-class Resolution(BaseModel):
+class Resolution(Frozen):
     """Width and height of the network's input in pixels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(ge=1, le=MAX_SIDE)
     height: int = Field(ge=1, le=MAX_SIDE)
@@ -71,14 +70,12 @@ class Resolution(BaseModel):
         return cls(width=width, height=height)
 
 
-class Preprocessing(BaseModel):
+class Preprocessing(Frozen):
     """From an image file to the network's input: resize, centre crop, scale, normalise.
 
     `mean` and `std` are per channel, for pixels in 0..1. `input_range` says which of these steps
     the bundle leaves to the caller.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     resolution: Resolution
     input_range: InputRange = InputRange.NORMALIZED

@@ -100,7 +100,7 @@ def reparameterize(
                 relative_error=error,
                 operations_before=operations,
                 operations_after=subjects[0].operations,
-                left=tuple(bundle.LeftAlone(place=p.place, reason=p.reason) for p in result.left),
+                left=result.left,
             )
         )
     return Reparameterized(subjects[0].model.float().eval(), tuple(reports), subjects[0].opaque)

@@ -46,11 +46,11 @@ def produce(
                 raise ParityError(*_explain(name, manifest.parity))
         kept = True
         if manifest.parity.status == "failed":
-            failure = _failure(ParityError(*_explain(name, manifest.parity)))
+            failure = Failure.of(ParityError(*_explain(name, manifest.parity)))
     except CareError as error:
-        failure = _failure(error)
+        failure = Failure.of(error)
     except Exception as error:  # a defect of ours must not lose the other targets either
-        failure = _failure(TargetError(f"{name}: {type(error).__name__}: {error}"))
+        failure = Failure.of(TargetError(f"{name}: {type(error).__name__}: {error}"))
     status = _status(manifest, failure)
     on_step(status.value)
     return BundleResult(
@@ -61,7 +61,7 @@ def produce(
         resolution=resolution,
         status=status,
         path=path if kept else None,
-        size_bytes=sum(f.size_bytes for f in manifest.files.values()) if manifest else None,
+        size_bytes=manifest.size_bytes if manifest else None,
         census=manifest.census if manifest else None,
         parity=manifest.parity if manifest else None,
         failure=failure,
@@ -149,10 +149,6 @@ def _explain(name: str, parity: Parity) -> tuple[str, str]:
         f"max abs {worst.max_abs:.1e} (limits: {limits})",
         "--keep-failed keeps the bundle for inspection",
     )
-
-
-def _failure(error: CareError) -> Failure:
-    return Failure(message=str(error), hint=error.hint, exit_code=error.exit_code)
 
 
 def _status(manifest: Manifest | None, failure: Failure | None) -> Status:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from care_mobile.errors import UsageError, unknown_name
+from care_mobile.errors import UsageError
+from care_mobile.frozen import Frozen
 from care_mobile.inputs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -15,7 +16,13 @@ from care_mobile.inputs import (
     Preprocessing,
     Resolution,
 )
-from care_mobile.models.catalog import AS_BUILT, CARE_MODELS, slug
+from care_mobile.models.catalog import (
+    AS_BUILT,
+    CARE_MIN_SIDE,
+    CARE_MODELS,
+    check_name,
+    slug,
+)
 
 from . import targets as registry
 from .targets import Options, Target
@@ -23,13 +30,10 @@ from .targets.coreml import MAX_IOS, MIN_IOS
 from .targets.onnx import MAX_OPSET, MIN_OPSET
 
 DEFAULT_RESOLUTION = Resolution(width=224, height=224)
-CARE_MIN_SIDE = 32
 
 
-class ExportRequest(BaseModel):
+class ExportRequest(Frozen):
     """All that `export_bundles` needs to know. `checked` validates what types cannot."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[str, ...] = ("care_s0",)
     targets: tuple[str, ...] = ("all",)
@@ -137,8 +141,7 @@ class ExportRequest(BaseModel):
 
 
 def _check_model(name: str, resolutions: Sequence[Resolution]) -> None:
-    if ":" not in name and name not in CARE_MODELS:
-        raise unknown_name("model", name, [*CARE_MODELS, "package.module:factory"])
+    check_name(name)
     for size in resolutions:
         if name in CARE_MODELS and min(size.width, size.height) < CARE_MIN_SIDE:
             raise UsageError(

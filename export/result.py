@@ -6,9 +6,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from care_mobile.bundle import Census, Parity, PassReport
+from care_mobile.errors import CareError
+from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
 
 
@@ -21,17 +21,19 @@ class Status(str, Enum):
     FAILED = "failed"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Failure(Frozen):
+    """An error as data."""
 
-
-class Failure(_Frozen):
     message: str
     hint: str
     exit_code: int
 
+    @classmethod
+    def of(cls, error: CareError) -> Failure:
+        return cls(message=str(error), hint=error.hint, exit_code=error.exit_code)
 
-class BundleResult(_Frozen):
+
+class BundleResult(Frozen):
     """One bundle: where it is, what is in it, whether it agrees with the reference.
 
     `path` is None when no bundle was kept.
@@ -51,7 +53,7 @@ class BundleResult(_Frozen):
     seconds: float
 
 
-class NetworkResult(_Frozen):
+class NetworkResult(Frozen):
     """What was done to one network before any target saw it."""
 
     model: str
@@ -64,7 +66,7 @@ class NetworkResult(_Frozen):
     opaque: dict[str, str]
 
 
-class ExportReport(_Frozen):
+class ExportReport(Frozen):
     """Everything one call did."""
 
     schema_version: Literal[1] = 1

@@ -23,24 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 
 from care_mobile.errors import CareError, OutputError, TargetError
 from care_mobile.inputs import Array
 
 from .parity import Arrays
+from .result import Failure
 from .targets import Lowered, LowerJob, Target, get_target
 
 _LOG_LINES = 3
-PROGRAM_FILE = "program.pt2"
-
-
-class Failure(BaseModel):
-    """An error that crossed from the worker."""
-
-    message: str
-    hint: str
-    exit_code: int
 
 
 class Worker:
@@ -176,7 +167,7 @@ def _answer(line: str, target: Target) -> dict[str, Any]:
     try:
         return {"result": commands[request["command"]](request, target)}
     except CareError as error:
-        failure = Failure(message=str(error), hint=error.hint, exit_code=error.exit_code)
+        failure = Failure.of(error)
     except OSError as error:
         failure = Failure(
             message=f"{target.name}: cannot write the bundle: {error.strerror or error}",

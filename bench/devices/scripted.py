@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from care_mobile.bundle import Bundle
 from care_mobile.errors import RuntimeFailure, UsageError
+from care_mobile.frozen import first_problem
 from care_mobile.requirements import Availability
 
 from ..environment import (
@@ -71,9 +72,7 @@ def read_script(file: Path) -> Script:
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}", "write --device scripted=FILE") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UsageError(f"{file}: {where}: {first['msg']}") from error
+        raise UsageError(f"{file}: {first_problem(error)}") from error
 
 
 class ScriptedDevice:

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .catalog import CARE_MIN_SIDE
+
 ATTENTION_EPS = 1e-6
 HEAD_NORM_EPS = 1e-6
 LAYER_SCALE_INIT = 1e-6
-MIN_SIZE = 32
-"""Smallest side in pixels: the stem and three downsamplings divide it by 4 * 2 * 2 * 2."""
 
 
 @dataclass(frozen=True)
@@ -318,9 +318,9 @@ class CARE(nn.Module):
 @torch.fx.wrap
 def _check_size(x: Tensor) -> None:
     height, width = x.shape[-2:]
-    if min(height, width) < MIN_SIZE:
+    if min(height, width) < CARE_MIN_SIDE:
         raise ValueError(
-            f"CARE needs inputs of at least {MIN_SIZE} px a side, got {width}x{height}"
+            f"CARE needs inputs of at least {CARE_MIN_SIDE} px a side, got {width}x{height}"
         )
 
 

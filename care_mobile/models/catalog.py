@@ -16,8 +16,21 @@ if TYPE_CHECKING:
 
 CARE_MODELS = {"care_s0": "CARE_S0", "care_s1": "CARE_S1", "care_s2": "CARE_S2"}
 """Catalog name -> configuration in `care_mobile.models.care`."""
+CARE_MIN_SIDE = 32
+"""Smallest side of a CARE input in pixels: the stem and three downsamplings divide it by
+4 * 2 * 2 * 2."""
 AS_BUILT = "as-built"
 """Weights that a factory has loaded itself."""
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is neither in the catalog nor a factory's.
+
+    Raises:
+        UsageError: with the nearest names.
+    """
+    if ":" not in name and name not in CARE_MODELS:
+        raise unknown_name("model", name, [*CARE_MODELS, "package.module:factory"])
 
 
 def create_model(name: str, **options: Any) -> nn.Module:
@@ -35,9 +48,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
     """
     if ":" in name:
         return _from_factory(name, options)
-    if name not in CARE_MODELS:
-        known = [*CARE_MODELS, "package.module:factory"]
-        raise unknown_name("model", name, known)
+    check_name(name)
     load("torch", "export")
     care = importlib.import_module("care_mobile.models.care")
     try:

@@ -19,7 +19,7 @@ from . import (
     local_branches,
     memory_residual,
 )
-from .base import LeftAlone, Network, Pass, PassResult
+from .base import Network, Pass, PassResult
 from .trace import trace
 
 DEFAULT: tuple[Pass, ...] = (
@@ -46,7 +46,7 @@ OPTIONAL: tuple[Pass, ...] = (
 )
 """Equivalences that pay on some targets only; they run after the default ones when asked for."""
 
-__all__ = ["DEFAULT", "OPTIONAL", "LeftAlone", "Network", "Pass", "PassResult", "select", "trace"]
+__all__ = ["DEFAULT", "OPTIONAL", "Network", "Pass", "PassResult", "select", "trace"]
 
 
 def select(added: Iterable[str] = (), skipped: Iterable[str] = ()) -> Sequence[Pass]:

@@ -11,19 +11,13 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, fx, nn
 
+from care_mobile.bundle import LeftAlone
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 ADD = (operator.add, operator.iadd, torch.add)
 MUL = (operator.mul, operator.imul, torch.mul)
-
-
-@dataclass(frozen=True)
-class LeftAlone:
-    """A place a pass looked at and had to leave as it is."""
-
-    place: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class Network:
 
     def leave(self, node: fx.Node, reason: str) -> None:
         place = str(node.target) if node.op == "call_module" else node.name
-        self._left.append(LeftAlone(place, reason))
+        self._left.append(LeftAlone(place=place, reason=reason))
 
     def result(self) -> PassResult:
         if self._places:

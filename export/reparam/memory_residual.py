@@ -63,7 +63,8 @@ def _merge(
         on_memory = network.add_constant(node, "memory_scale", 1 + column[: groups[0]])
         on_features = network.add_constant(node, "feature_scale", column[groups[0] :].clone())
         call = network.graph.call_function
-        _, tail = _split_in_two(network, x, groups[0], channels)
+        halves = call(torch.split, (x, [groups[0], channels - groups[0]]), {"dim": 1})
+        tail = call(operator.getitem, (halves, 1))
         merged = call(
             torch.cat,
             (
@@ -78,14 +79,6 @@ def _merge(
     network.replace(node, total)
     network.changed()
     return True
-
-
-def _split_in_two(
-    network: Network, x: fx.Node, head: int, channels: int
-) -> tuple[fx.Node, fx.Node]:
-    call = network.graph.call_function
-    halves = call(torch.split, (x, [head, channels - head]), {"dim": 1})
-    return call(operator.getitem, (halves, 0)), call(operator.getitem, (halves, 1))
 
 
 def _groups(part: fx.Node, x: fx.Node) -> list[int]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from care_mobile.bundle import Census, TensorSpec
+from care_mobile.frozen import Frozen
 from care_mobile.inputs import Preprocessing
 from care_mobile.requirements import Availability
 
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-class Options(BaseModel):
+class Options(Frozen):
     """Options of all targets; each reads its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     opset: int = 20
     dynamic_batch: bool = False
@@ -36,10 +33,8 @@ class Variant:
     softmax: bool = False
 
 
-class LowerJob(BaseModel):
+class LowerJob(Frozen):
     """Everything a target needs beside the program."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     precision: str
@@ -50,10 +45,8 @@ class LowerJob(BaseModel):
     options: Options
 
 
-class Lowered(BaseModel):
+class Lowered(Frozen):
     """What a target wrote into the folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model_file: str
     census: Census
