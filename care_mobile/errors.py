@@ -84,6 +84,12 @@ class BundleError(CareError):
     exit_code = 5
 
 
+class ModelFileError(CareError):
+    """A model file that is damaged, hostile, or of a kind that is not supported."""
+
+    exit_code = 2
+
+
 class MissingDependencyError(CareError):
     """A package this request needs is not installed or does not work here."""
 
