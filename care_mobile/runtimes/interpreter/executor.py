@@ -70,7 +70,8 @@ class Interpreter:
             try:
                 next(steps)
             except StopIteration as end:
-                return end.value
+                outputs: dict[str, Any] = end.value
+                return outputs
 
     def steps(self, inputs: Mapping[str, AnyArray]) -> Generator[Step, None, dict[str, Any]]:
         """Run, stopping after every operation; the generator's return value is that of `run`."""
