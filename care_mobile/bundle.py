@@ -127,10 +127,18 @@ class Manifest(Frozen):
     census: Census
     tools: dict[str, str]
     parity: Parity
+    other_parity: tuple[Parity, ...] = Field(
+        (), description="the same on further runtimes: Apple's framework, which runs on a Mac only"
+    )
     model_file: str
     files: dict[str, FileEntry]
     created: datetime
     integrity: str = Field("", description="sha256 of this manifest with this field empty")
+
+    @property
+    def parities(self) -> tuple[Parity, ...]:
+        """Of every runtime; a bundle stands if none failed."""
+        return (self.parity, *self.other_parity)
 
     @property
     def size_bytes(self) -> int:

@@ -5,7 +5,6 @@ The reference is the eager float32 network *before* any pass.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care_mobile.agreement import MAX_DB, cosine, psnr_db
 from care_mobile.bundle import Parity, ProbeResult
 
 Arrays = list[NDArray[Any]]
 """One array (n, ...) per output of the network, n inputs stacked."""
-
-MAX_DB = 200.0
-"""PSNR of equal results, which have none."""
 
 
 @dataclass(frozen=True)
@@ -124,25 +121,6 @@ def measure(
         top1_agreement=_top1(pairs),
         passed=within and (limit.min_psnr_db is None or psnr >= limit.min_psnr_db),
     )
-
-
-def psnr_db(want: NDArray[np.float64], have: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio: 20 log10(max |want| / root mean square of the difference)."""
-    error = math.sqrt(float(np.mean((want - have) ** 2))) if want.size else 0.0
-    peak = float(np.abs(want).max(initial=0.0))
-    if error == 0.0:
-        return MAX_DB
-    if peak == 0.0:
-        return -MAX_DB
-    return max(-MAX_DB, min(MAX_DB, 20.0 * math.log10(peak / error)))
-
-
-def cosine(want: NDArray[np.float64], have: NDArray[np.float64]) -> float:
-    """Cosine of the angle between two arrays taken as vectors; 1 for two zero vectors."""
-    norms = float(np.linalg.norm(want) * np.linalg.norm(have))
-    if norms == 0.0:
-        return float(np.array_equal(want, have))
-    return min(1.0, max(-1.0, float(np.vdot(want, have)) / norms))
 
 
 def _top1(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> float | None:

@@ -42,11 +42,12 @@ def produce(
             manifest = _lower(request, network, target, worker, folder)
             on_step("verifying")
             manifest = _verify(request, network, target, worker, folder, manifest)
-            if manifest.parity.status == "failed" and not request.keep_failed:
-                raise ParityError(*_explain(name, manifest.parity))
+            failed = [parity for parity in manifest.parities if parity.status == "failed"]
+            if failed and not request.keep_failed:
+                raise ParityError(*_explain(name, failed[0]))
         kept = True
-        if manifest.parity.status == "failed":
-            failure = Failure.of(ParityError(*_explain(name, manifest.parity)))
+        if failed:
+            failure = Failure.of(ParityError(*_explain(name, failed[0])))
     except CareError as error:
         failure = Failure.of(error)
     except Exception as error:  # a defect of ours must not lose the other targets either
@@ -64,6 +65,7 @@ def produce(
         size_bytes=manifest.size_bytes if manifest else None,
         census=manifest.census if manifest else None,
         parity=manifest.parity if manifest else None,
+        other_parity=manifest.other_parity if manifest else (),
         failure=failure,
         seconds=round(time.monotonic() - started, 2),
     )
@@ -128,16 +130,19 @@ def _verify(
     folder: Path,
     manifest: Manifest,
 ) -> Manifest:
-    runtime = get_runtime(target.runtime)
-    found = runtime.availability()
-    if not found.usable:
-        parity = Parity(status="unverified", reason=f"not verified on this machine: {found.detail}")
-    else:
-        reference = network.reference_for(target.variant(request.options))
+    reference = network.reference_for(target.variant(request.options))
+    parities = []
+    for verifier in target.verifiers:
+        found = get_runtime(verifier).availability()
+        if not found.usable:
+            reason = f"not verified on this machine: {found.detail}"
+            parities.append(Parity(status="unverified", runtime=verifier, reason=reason))
+            continue
         with tempfile.TemporaryDirectory(prefix="care-parity-") as scratch:
-            outputs = worker.run(folder, network.probes, Path(scratch))
-        parity = compare(reference, outputs, target.name, manifest.precision, runtime.name)
-    return bundles.write_manifest(folder, manifest.model_copy(update={"parity": parity}))
+            outputs = worker.run(folder, verifier, network.probes, Path(scratch))
+        parities.append(compare(reference, outputs, target.name, manifest.precision, verifier))
+    update = {"parity": parities[0], "other_parity": tuple(parities[1:])}
+    return bundles.write_manifest(folder, manifest.model_copy(update=update))
 
 
 def _explain(name: str, parity: Parity) -> tuple[str, str]:
@@ -145,7 +150,7 @@ def _explain(name: str, parity: Parity) -> tuple[str, str]:
     what = "holds NaN or infinity" if not worst.finite else f"is {worst.psnr_db:.1f} dB"
     limits = ", ".join(f"{key} {value:g}" for key, value in parity.thresholds.items())
     return (
-        f"{name} differs from the reference: probe set {worst.probes} {what}, "
+        f"{name} differs from the reference on {parity.runtime}: probe set {worst.probes} {what}, "
         f"max abs {worst.max_abs:.1e} (limits: {limits})",
         "--keep-failed keeps the bundle for inspection",
     )

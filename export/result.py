@@ -49,6 +49,7 @@ class BundleResult(Frozen):
     size_bytes: int | None = None
     census: Census | None = None
     parity: Parity | None = None
+    other_parity: tuple[Parity, ...] = ()
     failure: Failure | None = None
     seconds: float
 

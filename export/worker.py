@@ -72,12 +72,20 @@ class Worker:
         )
         return Lowered.model_validate(answer)
 
-    def run(self, bundle: Path, probes: Mapping[str, Array], scratch: Path) -> dict[str, Arrays]:
+    def run(
+        self, bundle: Path, runtime: str, probes: Mapping[str, Array], scratch: Path
+    ) -> dict[str, Arrays]:
         """Run a bundle on every input (n, C, H, W) of every probe set; outputs per set, stacked."""
         source, result = scratch / "probes.npz", scratch / "outputs.npz"
         np.savez(source, **probes)  # type: ignore[arg-type]  # names of ours, never `allow_pickle`
         self._ask(
-            {"command": "run", "bundle": str(bundle), "probes": str(source), "out": str(result)}
+            {
+                "command": "run",
+                "bundle": str(bundle),
+                "runtime": runtime,
+                "probes": str(source),
+                "out": str(result),
+            }
         )
         with np.load(result) as stored:
             return {
@@ -140,12 +148,12 @@ def _lower(request: dict[str, Any], target: Target) -> dict[str, Any]:
     return target.lower(program, job, Path(request["folder"])).model_dump(mode="json")
 
 
-def _run(request: dict[str, Any], target: Target) -> dict[str, Any]:
+def _run(request: dict[str, Any], _: Target) -> dict[str, Any]:
     from care_mobile.bundle import Bundle
     from care_mobile.runtimes import RuntimeOptions, get_runtime
 
     bundle = Bundle.open(Path(request["bundle"]))
-    session = get_runtime(target.runtime).load(bundle, RuntimeOptions())
+    session = get_runtime(request["runtime"]).load(bundle, RuntimeOptions())
     name = bundle.manifest.inputs[0].name
     stored: dict[str, Any] = {}
     with np.load(request["probes"]) as probes:

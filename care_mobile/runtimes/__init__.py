@@ -5,10 +5,16 @@ from __future__ import annotations
 from ..errors import unknown_name
 from .base import Runtime, RuntimeOptions, Session
 from .coreml import CoreMLRuntime
+from .coreml_interpreter import CoreMLInterpreter
 from .executorch import ExecuTorchRuntime
 from .onnxruntime import OnnxRuntime
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(), ExecuTorchRuntime(), CoreMLRuntime())
+RUNTIMES: tuple[Runtime, ...] = (
+    OnnxRuntime(),
+    ExecuTorchRuntime(),
+    CoreMLRuntime(),
+    CoreMLInterpreter(),
+)
 
 __all__ = ["RUNTIMES", "Runtime", "RuntimeOptions", "Session", "get_runtime"]
 

@@ -33,16 +33,10 @@ class CoreMLSession:
             except Exception as error:
                 raise RuntimeFailure(f"{bundle.name}: Core ML refuses it: {error}") from error
         self._bundle = bundle
-        labels = bundle.path / LABELS_FILE
-        self._labels = labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
+        self._labels = read_labels(bundle)
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
-        outputs = self.bind(inputs)()
-        specs = self._bundle.manifest.outputs
-        if self._labels:
-            scores = next(value for value in outputs.values() if isinstance(value, dict))
-            return [np.asarray([[scores[label] for label in self._labels]], np.float32)]
-        return [np.asarray(outputs[spec.name]) for spec in specs]
+        return in_order(self.bind(inputs)(), self._bundle, self._labels)
 
     def bind(self, inputs: Mapping[str, AnyArray]) -> Callable[[], dict[str, Any]]:
         arrays = ordered_inputs(self._bundle, inputs)
@@ -66,6 +60,20 @@ class CoreMLSession:
             "version": version("coremltools") or "unknown",
             "backend": "Core ML, all compute units",
         }
+
+
+def read_labels(bundle: Bundle) -> list[str]:
+    """Class names of a classifier's bundle in the network's order; none for others."""
+    labels = bundle.path / LABELS_FILE
+    return labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
+
+
+def in_order(outputs: Mapping[str, Any], bundle: Bundle, labels: list[str]) -> list[AnyArray]:
+    """Core ML's outputs by name -> arrays in the manifest's order; scores by class (1, classes)."""
+    if labels:
+        scores = next(value for value in outputs.values() if isinstance(value, dict))
+        return [np.asarray([[scores[label] for label in labels]], np.float32)]
+    return [np.asarray(outputs[spec.name]) for spec in bundle.manifest.outputs]
 
 
 def _as_image(array: AnyArray) -> Any:

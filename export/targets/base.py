@@ -59,6 +59,9 @@ class Target(Protocol):
     name: str
     precisions: tuple[str, ...]
     runtime: str
+    """What a bundle is made for."""
+    verifiers: tuple[str, ...]
+    """Runtimes whose results are held against the reference: each that can be used here."""
     modules: tuple[str, ...]
     """What lowering imports, so that a worker can do it ahead of time."""
     niceness: int

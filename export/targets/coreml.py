@@ -29,6 +29,7 @@ class CoreMLTarget:
     name = "coreml"
     precisions: tuple[str, ...] = ("fp16", "fp32")
     runtime = "coreml"
+    verifiers: tuple[str, ...] = ("coreml-interpreter", "coreml")
     modules: tuple[str, ...] = ("torch", "coremltools")
     niceness = 10
 

@@ -24,6 +24,7 @@ class ExecuTorchTarget:
     name = "executorch"
     precisions: tuple[str, ...] = ("fp32",)
     runtime = "executorch"
+    verifiers: tuple[str, ...] = ("executorch",)
     modules: tuple[str, ...] = (
         "torch",
         "executorch.exir",

@@ -30,6 +30,7 @@ class OnnxTarget:
     name = "onnx"
     precisions: tuple[str, ...] = ("fp32",)
     runtime = "onnxruntime"
+    verifiers: tuple[str, ...] = ("onnxruntime",)
     modules: tuple[str, ...] = ("torch", "onnx", "onnxscript", "onnxruntime")
     niceness = 10
 
