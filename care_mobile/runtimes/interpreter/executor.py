@@ -56,6 +56,7 @@ class Interpreter:
         self._opset = _opset(package)
         self._operations = package.main.operations
         self._last_use = _last_uses(package)
+        self._types = package.main.types()
         _check_operators(package)
 
     def run(self, inputs: Mapping[str, AnyArray]) -> dict[str, Any]:
@@ -104,6 +105,23 @@ class Interpreter:
             name: values[name] if name in values else self._constant(main.constants[name])
             for name in main.outputs
         }
+
+    def repeat(self, step: Step) -> tuple[Any, ...]:
+        """The outputs of another run's step in this interpreter's arithmetic.
+
+        Its inputs are rounded to what the program declares; constants are read anew.
+        """
+        operation = step.operation
+        values: dict[str, list[Value]] = {}
+        for name, operands in operation.inputs.items():
+            given = step.arguments.values[name]
+            values[name] = [
+                self.numerics.settle(np.asarray(value), self._types[operand.name])
+                if isinstance(operand, Ref)
+                else self._constant(operand)
+                for operand, value in zip(operands, given, strict=True)
+            ]
+        return self.compute(Arguments(operation, values, self.numerics, self._opset))
 
     def compute(self, arguments: Arguments) -> tuple[Any, ...]:
         """The settled outputs of one operation."""
