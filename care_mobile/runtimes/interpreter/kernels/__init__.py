@@ -1,6 +1,23 @@
 """The operators, one file per family; importing a family registers it."""
 
 from ..registry import KERNELS
-from . import activation
+from . import (
+    activation,
+    attention,
+    comparison,
+    elementwise,
+    linear,
+    reduction,
+    softmax,
+)
 
-__all__ = ["KERNELS", "activation"]
+__all__ = [
+    "KERNELS",
+    "activation",
+    "attention",
+    "comparison",
+    "elementwise",
+    "linear",
+    "reduction",
+    "softmax",
+]
