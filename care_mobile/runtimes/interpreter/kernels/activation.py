@@ -122,12 +122,12 @@ def softplus_parametric(arguments: Arguments) -> AnyArray:
 @kernel("softsign")
 def softsign(arguments: Arguments) -> AnyArray:
     x = arguments.array("x")
-    return x / (1 + np.abs(x))
+    return np.asarray(x / (1 + np.abs(x)))
 
 
 def _sigmoid(x: AnyArray, scale: float = 1.0) -> AnyArray:
     """1 / (1 + e^(-scale * x)), in a new array."""
-    y = np.exp(x * -scale)
+    y: AnyArray = np.exp(x * -scale)
     y += 1
     return np.reciprocal(y)
 

@@ -26,4 +26,5 @@ def scaled_dot_product_attention(arguments: Arguments) -> AnyArray:
         scores = np.where(mask, scores, -np.inf)
     elif mask is not None:
         scores = scores + mask
-    return np.matmul(softmax_along(scores, -1), arguments.array("value"))
+    attended: AnyArray = np.matmul(softmax_along(scores, -1), arguments.array("value"))
+    return attended

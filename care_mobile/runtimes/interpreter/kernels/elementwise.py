@@ -124,7 +124,7 @@ def cast(arguments: Arguments) -> AnyArray:
         raise arguments.fault(f"has the dtype {name!r}, which is not known{since}")
     dtype = arguments.numerics.working(name)
     if np.issubdtype(x.dtype, np.floating) and np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(NUMPY[name])
+        limits = np.iinfo(np.dtype(NUMPY[name]))
         # float64 holds the limits of every 32-bit type.
         x = np.clip(np.where(np.isnan(x), 0, x).astype(np.float64), limits.min, limits.max)
     return x.astype(dtype)

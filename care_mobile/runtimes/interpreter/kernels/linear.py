@@ -22,13 +22,14 @@ def matmul(arguments: Arguments) -> AnyArray:
         x = x.swapaxes(-1, -2)
     if arguments.flag("transpose_y", False) and y.ndim > 1:
         y = y.swapaxes(-1, -2)
-    return np.matmul(x, y)
+    product: AnyArray = np.matmul(x, y)
+    return product
 
 
 @kernel("linear")
 def linear(arguments: Arguments) -> AnyArray:
     """x (..., D_in) @ weight (D_out, D_in) transposed + bias (D_out,)."""
-    y = np.matmul(arguments.array("x"), arguments.array("weight").T)
+    y: AnyArray = np.matmul(arguments.array("x"), arguments.array("weight").T)
     bias = arguments.optional("bias")
     return y if bias is None else y + bias
 
@@ -43,7 +44,8 @@ def einsum(arguments: Arguments) -> AnyArray:
     values, equation = arguments.arrays("values"), arguments.text("equation").replace(" ", "")
     if _in_order(equation) in _CHANNELS_FIRST and len(values) == 2:
         x, y = (value.swapaxes(-2, -3) for value in values)
-        return np.matmul(x, y).swapaxes(-2, -3)
+        product: AnyArray = np.matmul(x, y)
+        return product.swapaxes(-2, -3)
     return np.asarray(np.einsum(equation, *values, optimize=True))
 
 

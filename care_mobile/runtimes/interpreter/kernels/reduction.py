@@ -21,15 +21,15 @@ class _Reduction(Protocol):
 
 
 def _l1_norm(x: AnyArray, axis: Axes, *, keepdims: bool) -> AnyArray:
-    return np.sum(np.abs(x), axis, keepdims=keepdims)
+    return np.asarray(np.sum(np.abs(x), axis, keepdims=keepdims))
 
 
 def _l2_norm(x: AnyArray, axis: Axes, *, keepdims: bool) -> AnyArray:
-    return np.sqrt(np.sum(np.square(x), axis, keepdims=keepdims))
+    return np.sqrt(_sum_square(x, axis, keepdims=keepdims))
 
 
 def _log_sum(x: AnyArray, axis: Axes, *, keepdims: bool) -> AnyArray:
-    return np.log(np.sum(x, axis, keepdims=keepdims))
+    return np.asarray(np.log(np.sum(x, axis, keepdims=keepdims)))
 
 
 def _log_sum_exp(x: AnyArray, axis: Axes, *, keepdims: bool) -> AnyArray:
@@ -38,11 +38,11 @@ def _log_sum_exp(x: AnyArray, axis: Axes, *, keepdims: bool) -> AnyArray:
     shift = np.where(np.isfinite(shift), shift, 0)  # inf - inf is NaN
     shifted = x - shift
     sums = np.sum(np.exp(shifted), axis, keepdims=keepdims)
-    return np.log(sums) + shift.reshape(sums.shape)
+    return np.asarray(np.log(sums) + shift.reshape(sums.shape))
 
 
 def _sum_square(x: AnyArray, axis: Axes, *, keepdims: bool) -> AnyArray:
-    return np.sum(np.square(x), axis, keepdims=keepdims)
+    return np.asarray(np.sum(np.square(x), axis, keepdims=keepdims))
 
 
 _REDUCTIONS: dict[str, _Reduction] = {

@@ -14,8 +14,8 @@ def softmax(arguments: Arguments) -> AnyArray:
 
 
 def softmax_along(x: AnyArray, axis: int) -> AnyArray:
-    """e^x / sum e^x along `axis`, in a new array; a slice of -inf gives NaN, as the formula does."""
-    y = x - np.max(x, axis, keepdims=True)
+    """e^x / sum e^x along `axis`, in a new array; a slice of -inf gives NaN, as the formula."""
+    y: AnyArray = x - np.max(x, axis, keepdims=True)
     np.exp(y, out=y)
     y /= np.sum(y, axis, keepdims=True)
     return y
