@@ -43,10 +43,8 @@ def constexpr_lut_to_dense(arguments: Arguments) -> AnyArray:
 
 @kernel("constexpr_sparse_to_dense")
 def constexpr_sparse_to_dense(arguments: Arguments) -> AnyArray:
-    if arguments.opset >= _IOS18:
-        mask = arguments.array("mask")
-    else:
-        mask = _unpacked(arguments, "mask", 1)
+    packed = arguments.opset < _IOS18
+    mask = _unpacked(arguments, "mask", 1) if packed else arguments.array("mask")
     return _dense(arguments, arguments.array("nonzero_data"), mask)
 
 
@@ -119,10 +117,10 @@ def _shifted_scaled(arguments: Arguments, data: AnyArray) -> AnyArray:
 def _looked_up(arguments: Arguments, indices: AnyArray, lut: AnyArray) -> AnyArray:
     """Values of per-block tables (..., entries, vector); vectors extend `vector_axis`."""
     blocks = _blocks(arguments, indices.shape, lut.shape[:-2])
-    values = lut[(*blocks, indices)]
+    values: AnyArray = lut[(*blocks, indices)]
     vector = values.shape[-1]
     if vector == 1:
-        return values[..., 0]
+        return values.reshape(indices.shape)
     axis = arguments.integer("vector_axis") % indices.ndim
     shape = list(indices.shape)
     shape[axis] *= vector

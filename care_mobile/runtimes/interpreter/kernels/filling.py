@@ -37,7 +37,8 @@ def range_1d(arguments: Arguments) -> AnyArray:
     assert isinstance(declared, TensorType)
     narrow = [value.astype(NUMPY[declared.dtype]) for value in (start, end, step)]
     count = max(0, math.ceil((narrow[1] - narrow[0]) / narrow[2]))
-    return start + step * np.arange(count).astype(start.dtype)
+    values: AnyArray = start + step * np.arange(count).astype(start.dtype)
+    return values
 
 
 @kernel("one_hot")

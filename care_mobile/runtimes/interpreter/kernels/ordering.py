@@ -36,4 +36,5 @@ def _order(x: AnyArray, axis: int, ascending: bool) -> AnyArray:
         return np.argsort(x, axis, kind="stable")
     # Not argsort(-x): unsigned and the smallest signed integers have no negative.
     reverse = np.argsort(np.flip(x, axis), axis, kind="stable")
-    return x.shape[axis] - 1 - np.flip(reverse, axis)
+    order: AnyArray = x.shape[axis] - 1 - np.flip(reverse, axis)
+    return order
