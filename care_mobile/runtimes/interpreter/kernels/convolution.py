@@ -9,7 +9,7 @@ import numpy as np
 
 from ..numerics import AnyArray
 from ..registry import Arguments, kernel
-from .windows import Window, custom_pads, per_axis, reached, read_window
+from .windows import Window, custom_pads, per_axis, reached, read_window, trailing
 
 _CHUNK_BYTES = 512 * 1024
 """Of channels a depthwise convolution works on at a time: what stays in a core's own cache."""
@@ -80,10 +80,10 @@ def conv_transpose(arguments: Arguments) -> AnyArray:
         found = [pair for pair in ranges if pair is not None]
         if len(found) < len(ranges):
             continue
-        added = np.matmul(np.ascontiguousarray(rows[(..., *tap)]), flat)
+        added = np.matmul(np.ascontiguousarray(rows[trailing(tap)]), flat)
         added = added.reshape(x.shape[0], channels, *sizes)
-        result[(..., *(written for _, written in found))] += added[
-            (..., *(used for used, _ in found))
+        result[trailing(written for _, written in found)] += added[
+            trailing(used for used, _ in found)
         ]
     return _add_bias(arguments, result)
 
@@ -133,10 +133,10 @@ def _add_bias(arguments: Arguments, result: AnyArray) -> AnyArray:
 
 
 def _pointwise(x: AnyArray, weight: AnyArray, window: Window, groups: int) -> AnyArray:
-    strided = x[(..., *(slice(None, None, stride) for stride in window.strides))]
+    strided = x[trailing(slice(None, None, stride) for stride in window.strides)]
     flat = strided.reshape(x.shape[0], groups, weight.shape[1], -1)
-    rows = weight.reshape(groups, -1, weight.shape[1])
-    return np.matmul(rows, flat).reshape(x.shape[0], weight.shape[0], *window.outputs)
+    result: AnyArray = np.matmul(weight.reshape(groups, -1, weight.shape[1]), flat)
+    return result.reshape(x.shape[0], weight.shape[0], *window.outputs)
 
 
 class _Phases:
@@ -180,7 +180,8 @@ class _Phases:
         """(..., surplus) -> (..., *outputs)."""
         outputs = self.window.outputs
         rows = total.reshape(*total.shape[:-1], outputs[0], *self.sizes[1:])
-        return rows[(..., *(slice(output) for output in outputs))]
+        cropped: AnyArray = rows[trailing(slice(output) for output in outputs)]
+        return cropped
 
     def _phase(self, x: AnyArray, phase: tuple[int, ...]) -> AnyArray:
         window = self.window
@@ -193,11 +194,11 @@ class _Phases:
         found = [pair for pair in ranges if pair is not None]
         if len(found) < len(ranges):
             return np.zeros((len(x), prod(self.sizes)), x.dtype)
-        source = x[(slice(None), *(taken for _, taken in found))]
+        source = x[trailing(taken for _, taken in found)]
         if source.shape[1:] == self.sizes:
             return np.ascontiguousarray(source).reshape(len(x), -1)
         padded = np.zeros((len(x), *self.sizes), x.dtype)
-        padded[(slice(None), *(placed for placed, _ in found))] = source
+        padded[trailing(placed for placed, _ in found)] = source
         return padded.reshape(len(x), -1)
 
 

@@ -73,7 +73,8 @@ def l2_norm(arguments: Arguments) -> AnyArray:
         raise arguments.fault(f"has an input {x.shape}; it normalizes three axes")
     squares = np.square(x).sum(axis=(-3, -2, -1), keepdims=True)
     squares += arguments.number("epsilon", 1e-6)
-    return x / np.sqrt(squares)
+    result: AnyArray = x / np.sqrt(squares)
+    return result
 
 
 @kernel("local_response_norm")
@@ -96,12 +97,13 @@ def local_response_norm(arguments: Arguments) -> AnyArray:
             sums[:, first:stop] += squares[:, first + offset : stop + offset]
     sums *= arguments.number("alpha", 1e-4) / size
     sums += arguments.number("k", 1.0)
-    return x / np.power(sums, arguments.number("beta", 0.75), out=sums)
+    result: AnyArray = x / np.power(sums, arguments.number("beta", 0.75), out=sums)
+    return result
 
 
 def _standardize(x: AnyArray, axes: Sequence[int], epsilon: float) -> AnyArray:
     """A new array with mean 0 and variance 1 (less what epsilon does) over the axes."""
-    result = x - x.mean(axis=tuple(axes), keepdims=True)
+    result: AnyArray = x - x.mean(axis=tuple(axes), keepdims=True)
     variance = np.square(result).mean(axis=tuple(axes), keepdims=True)
     result /= np.sqrt(variance + epsilon)
     return result

@@ -46,8 +46,8 @@ def upsample_bilinear(arguments: Arguments) -> AnyArray:
 @kernel("upsample_nearest_neighbor")
 def upsample_nearest_neighbor(arguments: Arguments) -> AnyArray:
     """x (*D, H, W) -> (*D, floor(H * scale_factor_height), floor(W * scale_factor_width))."""
-    x = arguments.array("x")
     sizes = _scaled(arguments)
+    x = _check(arguments, sizes)
     for axis, size in zip((-2, -1), sizes, strict=True):
         x = x.take(np.arange(size) * x.shape[axis] // size, axis)
     return x
@@ -110,7 +110,7 @@ def _scaled(arguments: Arguments) -> tuple[int, int]:
 
 def _check(arguments: Arguments, sizes: tuple[int, ...]) -> AnyArray:
     x = arguments.array("x")
-    if min(sizes, default=1) < 1:
+    if x.ndim < len(sizes) or min(sizes, default=1) < 1:
         raise arguments.fault(f"resizes {x.shape} to the sizes {sizes}")
     return x
 

@@ -6,8 +6,9 @@ Source: the reference of `conv` and `avg_pool` in coremltools, and `aggregated_p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..registry import Arguments
 
@@ -88,6 +89,11 @@ def reached(
         return None
     start = first * stride + tap - before
     return slice(first, stop), slice(start, start + (stop - first - 1) * stride + 1, stride)
+
+
+def trailing(indices: Iterable[int | slice]) -> tuple[Any, ...]:
+    """An index into the last axes of an array."""
+    return (..., *indices)
 
 
 def _pads(
