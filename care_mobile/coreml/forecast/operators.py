@@ -41,7 +41,7 @@ _ELSEWHERE = {
 )
 def unsupported(site: Site) -> str | None:
     why = _ELSEWHERE.get(site.operation.type)
-    return f"{site.operation.type}: {why} are left to the CPU" if why else None
+    return f"{site.operation.type}: {why} are believed to be left to the CPU" if why else None
 
 
 @rule(

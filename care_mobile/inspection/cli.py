@@ -1,0 +1,67 @@
+"""The command `care-inspect`: what a model file holds, and what a phone may make of it.
+
+Only what the command line itself needs is imported here; `--help` must not wait for numpy.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from ..terminal import progress_console, result_console, run_command
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def care_inspect(
+    *,
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A .mlpackage folder, an .onnx or .pte file, or a bundle."
+        ),
+    ],
+    operations: Annotated[
+        bool, typer.Option("--operations", help="Core ML: the forecast of every operation.")
+    ] = False,
+    largest: Annotated[int, typer.Option(min=0, help="How many of the largest layers.")] = 10,
+    compute_plan: Annotated[
+        bool,
+        typer.Option(
+            "--compute-plan", help="Core ML, on a Mac: compare the forecast with Core ML's plan."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Say what a model file holds: inputs, operations, weights, multiply-accumulates, and for
+    Core ML a forecast of what the Neural Engine takes.
+
+    Nothing in the file is executed. Any file of these kinds will do, not only those of
+    care-export.
+
+    Exit codes: 0 inspected, 2 no model of a known kind or a damaged one, 5 an altered bundle or a
+    missing package.
+    """
+    from .inspector import inspect
+
+    console = progress_console()
+    if console.is_terminal:
+        with console.status("reading"):
+            found = inspect(path, largest, compute_plan)
+    else:
+        found = inspect(path, largest, compute_plan)
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        return
+    from .render import print_inspection
+
+    print_inspection(found, result_console(), operations)
+
+
+def main() -> NoReturn:
+    """Entry point of `care-inspect`."""
+    run_command(app)

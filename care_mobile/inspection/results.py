@@ -1,0 +1,141 @@
+"""What an inspection consists of; `care-inspect --json` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..coreml.compute_plan import Comparison
+from ..coreml.forecast import Forecast
+from ..frozen import Frozen
+
+
+class Port(Frozen):
+    """An input or output.
+
+    Attributes:
+        kind: tensor, image, dictionary, ...
+        dtype: element type; the colour layout of an image.
+        shape: a free axis has its name, or None; the whole is None where nothing is known.
+        flexible: whether Core ML accepts other shapes too.
+    """
+
+    name: str
+    kind: str = "tensor"
+    dtype: str
+    shape: tuple[int | str | None, ...] | None
+    flexible: bool = False
+
+
+class Layer(Frozen):
+    """An operation with weights or multiply-accumulates.
+
+    Attributes:
+        bytes: its weights as stored.
+        macs: None if unknown.
+    """
+
+    name: str
+    operator: str
+    bytes: int
+    parameters: int
+    macs: int | None
+
+
+class CoreMLFacts(Frozen):
+    """`ios` is the oldest that reads this version of the file format."""
+
+    format: Literal["coreml"] = "coreml"
+    specification: int
+    ios: int | None
+    opset: str
+    metadata: dict[str, str]
+
+
+class OnnxFacts(Frozen):
+    """`opsets` are versions by domain; `external_files` hold weights beside the model."""
+
+    format: Literal["onnx"] = "onnx"
+    ir_version: int
+    opsets: dict[str, int]
+    producer: str
+    external_files: tuple[str, ...] = ()
+
+
+class Delegate(Frozen):
+    """What one backend was given.
+
+    Attributes:
+        operations: inside its partitions; None where its payload is not understood.
+        bytes: of the payloads, weights stored elsewhere in the file not counted.
+    """
+
+    backend: str
+    partitions: int
+    operations: int | None
+    bytes: int
+
+
+class ExecuTorchFacts(Frozen):
+    """`outside` counts the operations that no backend took, by operator."""
+
+    format: Literal["executorch"] = "executorch"
+    methods: tuple[str, ...]
+    delegates: tuple[Delegate, ...]
+    outside: dict[str, int]
+
+
+class Inspection(Frozen):
+    """What a model file holds.
+
+    Attributes:
+        name: of the file or folder; `bundle` of the care-mobile bundle around it.
+        size_bytes: of the file, or of the whole folder.
+        operations: all; `census` has them by operator, the most frequent first.
+        parameters: numbers of the weights; None if unknown.
+        macs: multiply-accumulates of one run, of what can be counted; None if nothing can.
+        macs_note: what was not counted, or why nothing was.
+        bytes_by_type: of the weights as stored.
+        layers: the largest by stored bytes, then by multiply-accumulates.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str
+    bundle: str | None = None
+    size_bytes: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    operations: int
+    census: dict[str, int]
+    parameters: int | None
+    macs: int | None
+    macs_note: str = ""
+    bytes_by_type: dict[str, int]
+    layers: tuple[Layer, ...]
+    facts: Annotated[CoreMLFacts | OnnxFacts | ExecuTorchFacts, Field(discriminator="format")]
+    forecast: Forecast | None = None
+    comparison: Comparison | None = None
+
+
+def by_count(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent first, equals by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def largest_first(layers: Iterable[Layer], count: int) -> tuple[Layer, ...]:
+    """The `count` largest of those that hold or compute anything."""
+    kept = [layer for layer in layers if layer.bytes or layer.macs]
+    return tuple(sorted(kept, key=lambda layer: (-layer.bytes, -(layer.macs or 0)))[:count])
+
+
+def count_macs(counts: Iterable[int | None]) -> tuple[int | None, str]:
+    """Their sum, and a note about those that are unknown."""
+    found = list(counts)
+    known = [count for count in found if count is not None]
+    unknown = len(found) - len(known)
+    if not unknown:
+        return sum(known), ""
+    note = f"{unknown} operation{'s' if unknown > 1 else ''} could not be counted"
+    return (sum(known) or None), note
