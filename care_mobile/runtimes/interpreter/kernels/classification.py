@@ -11,7 +11,7 @@ from ..registry import Arguments, kernel
 def classify(arguments: Arguments) -> tuple[str | int, dict[str | int, float]]:
     """(label of the highest probability, probability of every label)."""
     probabilities = arguments.array("probabilities").ravel()
-    labels = arguments.array("classes").ravel().tolist()
+    labels = [np.asarray(label).item() for label in arguments.array("classes")]
     if len(labels) != probabilities.size:
         raise arguments.fault(f"has {len(labels)} classes for {probabilities.size} probabilities")
     scores = dict(zip(labels, probabilities.tolist(), strict=True))
