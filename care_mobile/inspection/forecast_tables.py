@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ..coreml.compute_plan import Comparison
 from ..coreml.forecast import RULES, Forecast, Outlook, Severity
+from .text import cell
 
 _STYLES = {
     Outlook.EXPECTED: "green",
@@ -69,11 +70,8 @@ def _findings(forecast: Forecast) -> Table:
         if not counts[rule.id]:
             continue
         first = next(finding for finding in forecast.findings if finding.rule == rule.id)
-        others = f" and {counts[rule.id] - 1} more" if counts[rule.id] > 1 else ""
-        text = (
-            f"{escape(rule.title)}\n[dim]{escape(first.operation)}: {escape(first.reason)}"
-            f"{others}[/]\nfix: {escape(rule.fix)}"
-        )
+        where = f"[dim]for example {cell(first.operation)}: {cell(first.reason)}[/]"
+        text = f"{escape(rule.title)}\n{where}\nfix: {escape(rule.fix)}"
         severity = f"[{_COLORS[rule.severity]}]{rule.severity.value}[/]"
         table.add_row(rule.id, severity, str(counts[rule.id]), text, letters[rule.source])
     return table
@@ -92,8 +90,8 @@ def print_operations(forecast: Forecast, console: Console) -> None:
     table.add_column("rules, without ane-")
     for operation in forecast.operations:
         table.add_row(
-            escape(operation.operation),
-            escape(operation.operator),
+            cell(operation.operation),
+            cell(operation.operator),
             f"[{_STYLES[operation.outlook]}]{operation.outlook.value}[/]",
             "unknown" if operation.macs is None else f"{operation.macs:,}",
             ", ".join(rules[operation.operation]),
@@ -117,8 +115,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table.add_column(column, overflow="fold")
     for found in comparison.differences:
         table.add_row(
-            escape(found.operation),
-            escape(found.operator),
+            cell(found.operation),
+            cell(found.operator),
             found.forecast.value,
             found.preferred.value,
         )

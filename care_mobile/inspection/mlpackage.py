@@ -87,7 +87,7 @@ def _layers(main: Function, types: Types) -> Iterator[Layer]:
     for operation in main.operations:
         if operation.type.startswith(DECOMPRESS):
             continue  # counted with the operation that uses its weights
-        unpacked = list(_unpacked(operation, producers))
+        unpacked = _unpacked(operation, producers)
         yield Layer(
             name=operation.name,
             operator=operation.type,
@@ -98,13 +98,19 @@ def _layers(main: Function, types: Types) -> Iterator[Layer]:
         )
 
 
-def _unpacked(operation: Operation, producers: Mapping[str, Operation]) -> Iterator[Operation]:
+def _unpacked(operation: Operation, producers: Mapping[str, Operation]) -> list[Operation]:
     """The operations that decompress its weights, those behind each other too."""
-    for operand in operation.operands():
-        producer = producers.get(operand.name) if isinstance(operand, Ref) else None
-        if producer is not None and producer.type.startswith(DECOMPRESS):
-            yield producer
-            yield from _unpacked(producer, producers)
+    found: dict[str, Operation] = {}
+    waiting = [operation]
+    while waiting:
+        for operand in waiting.pop().operands():
+            producer = producers.get(operand.name) if isinstance(operand, Ref) else None
+            if producer is None or producer.name in found:
+                continue
+            if producer.type.startswith(DECOMPRESS):
+                found[producer.name] = producer
+                waiting.append(producer)
+    return list(found.values())
 
 
 def _feeds(first: Operation, second: Operation) -> bool:

@@ -24,6 +24,8 @@ _BITS = {
 }  # fmt: skip
 _FLOATS = frozenset({1, 10, 11, 16})
 _EXTERNAL = 1
+_MAX_PACKED = 4
+"""Elements of 2 bits that share one entry of the typed fields."""
 
 
 def element_bits(code: int) -> int:
@@ -63,8 +65,8 @@ def check_tensor(model: Path, tensor: Any) -> None:
     elif tensor.raw_data:
         if len(tensor.raw_data) != size:
             raise _damaged(model, tensor, f"has {len(tensor.raw_data)} bytes of {size}")
-    elif size and not any(len(values) for values in _typed(tensor)):
-        raise _damaged(model, tensor, "has no data")
+    elif math.prod(tensor.dims) > _MAX_PACKED * sum(len(values) for values in _typed(tensor)):
+        raise _damaged(model, tensor, "lacks data")
 
 
 def _typed(tensor: Any) -> list[Any]:

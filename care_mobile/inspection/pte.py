@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingDependencyError, ModelFileError
+from ..errors import ModelFileError
 from ..quiet import quiet
 from ..requirements import load
 from .results import (
@@ -80,7 +80,10 @@ def inspect_pte(path: Path, largest: int) -> Inspection:
 
 
 def _read(path: Path) -> Any:
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
     if not data[4:8].startswith(b"ET"):
         raise ModelFileError(f"{path.name} is no ExecuTorch program", "give a .pte file")
     with quiet():  # importing it logs about libraries that this needs not
@@ -88,11 +91,9 @@ def _read(path: Path) -> Any:
     try:
         program = serialize.deserialize_pte_binary(data).program
         found = bool(program.execution_plan)
-    except MissingDependencyError:
-        raise
     except Exception as error:  # a damaged flatbuffer breaks its reader in any way
         raise ModelFileError(
-            f"{path.name} is damaged or of another version: {type(error).__name__}",
+            f"{path.name} is damaged, or of a version that executorch does not read",
             "copy it again, or read it with the executorch that wrote it",
         ) from error
     if not found:

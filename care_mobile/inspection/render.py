@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from .forecast_tables import print_comparison, print_forecast, print_operations
 from .results import CoreMLFacts, ExecuTorchFacts, Inspection, OnnxFacts, Port
+from .text import amount, cell, megabytes, one_line
 
 _WIDTH = 100
 
@@ -30,24 +30,6 @@ def print_inspection(found: Inspection, console: Console, operations: bool = Fal
             print_operations(found.forecast, console)
     if found.comparison is not None:
         print_comparison(found.comparison, console)
-
-
-def megabytes(size: int) -> str:
-    """In the unit that leaves up to three digits before the point."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"
-
-
-def amount(count: int | None) -> str:
-    """A count with a letter for its magnitude."""
-    if count is None:
-        return "unknown"
-    for letter, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.2f} {letter}"
-    return str(count)
 
 
 def _kind(found: Inspection) -> str:
@@ -76,10 +58,10 @@ def _details(found: Inspection) -> list[str]:
     if isinstance(facts, CoreMLFacts):
         source = facts.metadata.get("com.github.apple.coremltools.source")
         texts = [facts.metadata.get("description"), f"from {source}" if source else None]
-        return [_one_line("; ".join(text for text in texts if text))] if any(texts) else []
+        return [one_line("; ".join(text for text in texts if text))] if any(texts) else []
     if isinstance(facts, OnnxFacts):
-        lines = [f"written by {_one_line(facts.producer)}"] if facts.producer else []
-        files = ", ".join(map(_one_line, facts.external_files))
+        lines = [f"written by {one_line(facts.producer)}"] if facts.producer else []
+        files = ", ".join(map(one_line, facts.external_files))
         return lines + ([f"weights beside it in {files}"] if files else [])
     return _delegation(facts)
 
@@ -92,16 +74,6 @@ def _delegation(facts: ExecuTorchFacts) -> list[str]:
         lines.append(f"{delegate.backend}: {delegate.partitions} partition{plural}{inside}")
     names = [f"{name} ({n})" if n > 1 else name for name, n in facts.outside.items()]
     return [*lines, f"outside any backend: {', '.join(names) or 'nothing'}"]
-
-
-def _one_line(text: str) -> str:
-    """What a file says, without line breaks and control characters, which could forge output."""
-    return "".join(c if c.isprintable() else " " for c in text)[:200]
-
-
-def cell(text: str) -> str:
-    """A name from a file as the content of a table."""
-    return escape(_one_line(text))
 
 
 def _ports(found: Inspection) -> Table:

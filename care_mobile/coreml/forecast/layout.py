@@ -17,15 +17,17 @@ def stored_bytes(kind: ValueType) -> int:
     """Bytes of a tensor held densely; 0 where its shape is not known."""
     if not isinstance(kind, TensorType) or not kind.shape or None in kind.shape:
         return 0
-    return math.prod(size or 0 for size in kind.shape) * BITS.get(kind.dtype, 0) // 8
+    return -(-math.prod(size or 0 for size in kind.shape) * BITS.get(kind.dtype, 0) // 8)
 
 
 def padded_bytes(kind: ValueType) -> int:
     """The same with its last axis padded to a multiple of 64 bytes."""
     if not stored_bytes(kind) or not isinstance(kind, TensorType) or not kind.shape:
         return 0
-    row = (kind.shape[-1] or 0) * BITS[kind.dtype] // 8
-    return stored_bytes(kind) // row * (-(-row // ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
+    row = -(-(kind.shape[-1] or 0) * BITS[kind.dtype] // 8)
+    return math.prod(size or 0 for size in kind.shape[:-1]) * (
+        -(-row // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    )
 
 
 def _padding(kind: TensorType) -> str:
