@@ -55,7 +55,7 @@ Dimension: constant=1:ConstantDimension unknown=2:UnknownDimension
 ConstantDimension: size=1:uint64
 UnknownDimension: variadic=1:bool
 Value: type=2:ValueType immediateValue=3:ImmediateValue blobFileValue=5:BlobFileValue
-ImmediateValue: tensor=1:TensorValue tuple=2:ListValue list=3:ListValue
+ImmediateValue: tensor=1:TensorValue tuple=2:TupleValue list=3:ListValue
 BlobFileValue: fileName=1:string offset=2:uint64
 TensorValue: floats=1:Floats ints=2:Ints bools=3:Bools strings=4:Strings longInts=5:Longs
  doubles=6:Doubles bytes=7:Bytes
@@ -66,6 +66,7 @@ Strings: values=1:[string]
 Longs: values=1:[int64]
 Doubles: values=1:[double]
 Bytes: values=1:bytes
+TupleValue: values=1:[Value]
 ListValue: values=1:[Value]
 """
 

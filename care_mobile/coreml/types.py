@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 CODES = {
     1: "bool", 2: "string", 10: "fp16", 11: "fp32", 12: "fp64", 13: "bf16", 21: "int8",
     22: "int16", 23: "int32", 24: "int64", 25: "int4", 31: "uint8", 32: "uint16", 33: "uint32",
-    34: "uint64", 35: "uint4", 36: "uint2", 37: "uint1", 38: "uint6", 39: "uint3", 40: "fp8e4m3",
+    34: "uint64", 35: "uint4", 36: "uint2", 37: "uint1", 38: "uint6", 39: "uint3", 40: "fp8e4m3fn",
     41: "fp8e5m2",
 }  # fmt: skip
 """`DataType` of Apple's MIL.proto -> the name used here and by coremltools."""
