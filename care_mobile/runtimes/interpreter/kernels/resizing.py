@@ -22,7 +22,7 @@ def resize_bilinear(arguments: Arguments) -> AnyArray:
     """x (*D, H, W) -> (*D, target_size_height, target_size_width)."""
     height = arguments.integer("target_size_height", 1)
     width = arguments.integer("target_size_width", 1)
-    return _linear(arguments, (height, width), _mode(arguments))
+    return _linear(arguments, (height, width), sampling_mode(arguments))
 
 
 @kernel("resize_nearest_neighbor")
@@ -66,7 +66,7 @@ def resize(arguments: Arguments) -> AnyArray:
         for target, size in zip(shape[len(shape) - count :], x.shape[x.ndim - count :], strict=True)
     )
     interpolation = arguments.text("interpolation_mode", "LINEAR")
-    mode = _mode(arguments)
+    mode = sampling_mode(arguments)
     if interpolation == "NEAREST_NEIGHBOR":
         return _nearest(arguments, sizes, _HALF_PIXEL if mode == "DEFAULT" else mode)
     if interpolation != "LINEAR":
@@ -76,7 +76,7 @@ def resize(arguments: Arguments) -> AnyArray:
     return _linear(arguments, sizes, mode)
 
 
-def sampling_points(mode: str, size: int, count: int) -> AnyArray:
+def sampling_points(mode: str, size: float, count: int) -> AnyArray:
     """Where `count` outputs lie on an axis of `size` elements, clamped to it (float64)."""
     index = np.arange(count, dtype=np.float64)
     if mode == "ALIGN_CORNERS" and count == 1:
@@ -92,7 +92,8 @@ def sampling_points(mode: str, size: int, count: int) -> AnyArray:
     return np.clip(points, 0, size - 1)
 
 
-def _mode(arguments: Arguments) -> str:
+def sampling_mode(arguments: Arguments) -> str:
+    """The grid that is asked for, by its name in the reference."""
     mode = arguments.text("sampling_mode", "DEFAULT")
     if mode not in _MODES:
         raise arguments.fault(f"has the sampling_mode {mode!r}, which is not known")

@@ -110,7 +110,8 @@ def _pads(
         raise arguments.fault(f"has the pad_type {kind!r}, which is not known")
     # The reference's formula for `same` ignores strides, contradicts the size it promises and
     # puts an odd element first. What it promises next to it holds: ceil(size / stride) outputs,
-    # and `same_lower` is the one with the odd element first.
+    # and `same_lower` is the one with the odd element first. SamePadding in NeuralNetwork.proto
+    # has the formula that does this.
     pads = []
     for size, extent, stride in zip(sizes, extents, strides, strict=True):
         total = max(0, (-(-size // stride) - 1) * stride + extent - size)
