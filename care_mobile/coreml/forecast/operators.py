@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..macs import DECOMPRESS
+from ..program import Constant
 from .results import Severity
 from .rule import COMMUNITY, Site, rule
 
@@ -69,7 +70,7 @@ def dynamic_weight(site: Site) -> str | None:
         return None
     # A weight that is neither an operation's nor a constant is an input of the program.
     given = site.operation.inputs.get("weight", ())
-    constant = site.operation.constant("weight") is not None
+    constant = any(isinstance(operand, Constant) for operand in given)
     producer = site.producer("weight")
     if not given or constant or (producer and producer.type.startswith(DECOMPRESS)):
         return None
