@@ -7,6 +7,7 @@ inputs: a fold that is exact in real arithmetic moves results by rounding only, 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,18 +24,10 @@ from care_mobile.models.lively import draw
 
 from .reparam import Pass, PassResult, trace
 from .reparam.input_normalization import prepend
+from .reparam.trace import run
 
 TOLERANCE = 1e-10
 """Largest relative error of a pass in float64."""
-
-
-@dataclass(frozen=True)
-class Reparameterized:
-    """The network after all passes, in float32, and what each of them did."""
-
-    model: fx.GraphModule
-    passes: tuple[bundle.PassReport, ...]
-    opaque: dict[str, str]
 
 
 class OperationCount(TorchDispatchMode):
@@ -49,6 +42,41 @@ class OperationCount(TorchDispatchMode):
     ) -> Any:
         self.by_type[func.overloadpacket.__name__] += 1
         return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class Reparameterized:
+    """A network after some passes, and what each of them did. See `reparameterize`."""
+
+    passes: tuple[bundle.PassReport, ...]
+    opaque: dict[str, str]
+    _subjects: tuple[_Subject, ...]
+    _x: Tensor
+
+    @property
+    def model(self) -> fx.GraphModule:
+        """The network in float32."""
+        return copy.deepcopy(self._subjects[0].model).float().eval()
+
+    def then(self, passes: Sequence[Pass]) -> Reparameterized:
+        """The network after `passes` too, each proven like the ones before; this one stays.
+
+        Raises:
+            EquivalenceError: if a pass changes the results by more than `TOLERANCE`.
+        """
+        subjects, reports = self._subjects, list(self.passes)
+        for rule in passes:
+            moved = [_apply(rule, subject, self._x) for subject in subjects]
+            error = max(m.relative_error for m in moved)
+            if not error <= TOLERANCE:
+                raise EquivalenceError(
+                    f"pass {rule.name} changed the results: relative error {error:.1e} in "
+                    f"float64, at most {TOLERANCE:.0e} is rounding",
+                    f"--skip-pass {rule.name}, and please report it",
+                )
+            reports.append(_report(rule, error, subjects[0], moved[0]))
+            subjects = tuple(m.subject for m in moved)
+        return dataclasses.replace(self, passes=tuple(reports), _subjects=subjects)
 
 
 def reparameterize(
@@ -81,32 +109,10 @@ def reparameterize(
         redrawn = copy.deepcopy(model)
         draw(redrawn, seed)
         subjects.append(_subject(redrawn, preprocessing, x))
-    reports = []
-    for rule in passes:
-        operations = subjects[0].operations
-        results = [_apply(rule, subject, x) for subject in subjects]
-        error = max(moved for _, moved in results)
-        if not error <= TOLERANCE:
-            raise EquivalenceError(
-                f"pass {rule.name} changed the results: relative error {error:.1e} in float64, "
-                f"at most {TOLERANCE:.0e} is rounding",
-                f"--skip-pass {rule.name}, and please report it",
-            )
-        result, _ = results[0]
-        reports.append(
-            bundle.PassReport(
-                name=rule.name,
-                places=result.places,
-                relative_error=error,
-                operations_before=operations,
-                operations_after=subjects[0].operations,
-                left=result.left,
-            )
-        )
-    return Reparameterized(subjects[0].model.float().eval(), tuple(reports), subjects[0].opaque)
+    return Reparameterized((), subjects[0].opaque, tuple(subjects), x).then(passes)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Subject:
     """A network on its way through the passes, with what it answers to the proof's input."""
 
@@ -124,15 +130,34 @@ def _subject(model: nn.Module, preprocessing: Preprocessing, x: Tensor) -> _Subj
     return _Subject(graph, opaque, *_run(graph, x))
 
 
-def _apply(rule: Pass, subject: _Subject, x: Tensor) -> tuple[PassResult, float]:
-    """Move `subject` through a pass; returns its result and by how much the outputs moved."""
+@dataclass(frozen=True)
+class _Moved:
+    """A subject after a pass, what the pass did, and how far the outputs moved."""
+
+    subject: _Subject
+    result: PassResult
+    relative_error: float
+
+
+def _apply(rule: Pass, subject: _Subject, x: Tensor) -> _Moved:
     result = rule(subject.model)
     if not result.places:
-        return result, 0.0
-    outputs, subject.operations = _run(result.model, x)
+        return _Moved(subject, result, 0.0)
+    outputs, operations = _run(result.model, x)
     error = relative_error(subject.outputs, outputs)
-    subject.model, subject.outputs = result.model, outputs
-    return result, error
+    after = dataclasses.replace(subject, model=result.model, outputs=outputs, operations=operations)
+    return _Moved(after, result, error)
+
+
+def _report(rule: Pass, error: float, before: _Subject, moved: _Moved) -> bundle.PassReport:
+    return bundle.PassReport(
+        name=rule.name,
+        places=moved.result.places,
+        relative_error=error,
+        operations_before=before.operations,
+        operations_after=moved.subject.operations,
+        left=moved.result.left,
+    )
 
 
 def _probe(preprocessing: Preprocessing, seed: int) -> Tensor:
@@ -144,11 +169,11 @@ def _probe(preprocessing: Preprocessing, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def _run(model: nn.Module, x: Tensor) -> tuple[list[Tensor], int]:
+def _run(model: fx.GraphModule, x: Tensor) -> tuple[list[Tensor], int]:
     """Outputs for `x`, and how many operations it took."""
     try:
         with OperationCount() as counter:
-            outputs = flatten(model(x))
+            outputs = flatten(run(model, x))
     except Exception as error:  # whatever a user's network raises
         raise ModelError(
             f"the network fails in float64 on an input of {list(x.shape)}: {error}",

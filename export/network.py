@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from care_mobile.bundle import TensorSpec, Weights
+from care_mobile.bundle import PassReport, TensorSpec, Weights
 from care_mobile.errors import ModelError, OutputError
 from care_mobile.inputs import Array, Preprocessing, Resolution, probe_sets
 from care_mobile.models.catalog import create_model
@@ -23,7 +23,7 @@ from . import probes
 from .capture import capture, output_specs
 from .equivalence import flatten, reparameterize
 from .parity import Arrays
-from .reparam import Pass
+from .reparam import Pass, further
 from .request import ExportRequest
 from .result import NetworkResult
 from .targets import Variant
@@ -41,6 +41,10 @@ class Network:
     probes: dict[str, Array]
     reference: dict[str, Arrays]
 
+    def passes_for(self, target: str) -> tuple[PassReport, ...]:
+        """All passes that made the program of `target`, in order."""
+        return self.result.passes + self.result.target_passes.get(target, ())
+
     def reference_for(self, variant: Variant) -> dict[str, Arrays]:
         """The reference's outputs as `variant` presents them."""
         if not variant.softmax:
@@ -53,11 +57,11 @@ def prepare(
     name: str,
     resolution: Resolution,
     passes: Sequence[Pass],
-    variants: set[Variant],
+    variants: Mapping[str, Variant],
     scratch: Path,
     on_step: Callable[[str], None],
 ) -> Network:
-    """Build, fill, prove, capture.
+    """Build, fill, prove, capture: once per variant that a target, by name, asks for.
 
     Raises:
         CareError: for the first of these that fails.
@@ -70,13 +74,15 @@ def prepare(
     reference = {key: _reference(model, preprocessing, stack) for key, stack in inputs.items()}
 
     on_step("proving each reparameterization in float64")
-    proven = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
+    shared = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
+    added = {v: further(v.passes, passes, request.skip_passes) for v in variants.values()}
+    proven = {variant: shared.then(rules) for variant, rules in added.items()}
 
     on_step("capturing")
     programs, outputs = {}, {}
     examples = [torch.from_numpy(array[:1]) for array in reference["zeros"]]
-    for index, variant in enumerate(sorted(variants, key=repr)):
-        program = capture(proven.model, preprocessing, variant)
+    for index, variant in enumerate(sorted(proven, key=repr)):
+        program = capture(proven[variant].model, preprocessing, variant)
         programs[variant] = scratch / f"{name.replace(':', '_')}-{resolution}-{index}.pt2"
         _save(program, programs[variant])
         outputs[variant] = output_specs(examples, variant)
@@ -87,8 +93,13 @@ def prepare(
         macs=count_macs(model, torch.from_numpy(preprocessing.normalize(inputs["zeros"])).float()),
         weights=weights.source,
         random_weights=weights.random,
-        passes=proven.passes,
-        opaque=proven.opaque,
+        passes=shared.passes,
+        target_passes={
+            target: proven[variant].passes[len(passes) :]
+            for target, variant in variants.items()
+            if added[variant]
+        },
+        opaque=shared.opaque,
     )
     return Network(result, weights, preprocessing, programs, outputs, inputs, reference)
 

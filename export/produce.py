@@ -111,7 +111,7 @@ def _manifest(
         precision=job.precision,
         runtime=target.runtime,
         options=target.options_used(job.options),
-        passes=network.result.passes,
+        passes=network.passes_for(target.name),
         rewrites=lowered.rewrites,
         census=lowered.census,
         tools=tool_versions(),

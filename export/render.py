@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from care_mobile.bundle import Parity
+from care_mobile.bundle import Parity, PassReport
 from care_mobile.terminal import progress_console, result_console
 
 from .result import BundleResult, ExportReport, NetworkResult, Status
@@ -81,9 +81,12 @@ def _headline(network: NetworkResult) -> str:
         if network.passes
         else (None, None)
     )
-    worst = max((p.relative_error for p in network.passes), default=0.0)
+    further = network.target_passes
+    every = [p for reports in (network.passes, *further.values()) for p in reports]
+    worst = max((p.relative_error for p in every), default=0.0)
+    less = "".join(f", {r[-1].operations_after} for {name}" for name, r in further.items())
     proof = (
-        f"; {before} operations -> {after}, every pass exact to {worst:.0e} in float64"
+        f"; {before} operations -> {after}{less}, every pass exact to {worst:.0e} in float64"
         if network.passes
         else "; no reparameterization"
     )
@@ -98,9 +101,9 @@ def _passes(network: NetworkResult) -> Table:
     table.add_column("pass")
     for column in ("places", "left alone", "relative error", "operations before", "after"):
         table.add_column(column, justify="right")
-    for entry in network.passes:
+    for target, entry in _all_passes(network):
         table.add_row(
-            entry.name,
+            f"{target}: {entry.name}" if target else entry.name,
             str(entry.places),
             str(len(entry.left)),
             f"{entry.relative_error:.1e}" if entry.places else "-",
@@ -110,10 +113,16 @@ def _passes(network: NetworkResult) -> Table:
     return table
 
 
+def _all_passes(network: NetworkResult) -> list[tuple[str, PassReport]]:
+    """The shared passes, then each target's own with its name."""
+    further = [(name, entry) for name, all_of in network.target_passes.items() for entry in all_of]
+    return [("", entry) for entry in network.passes] + further
+
+
 def _left_alone(network: NetworkResult) -> list[str]:
     """Reasons why places were left alone, grouped, with one example each."""
     lines = [f"{name} is kept whole: {reason}" for name, reason in network.opaque.items()]
-    for entry in network.passes:
+    for _, entry in _all_passes(network):
         groups = Counter(_kind(p.place, p.reason) for p in entry.left)
         examples = {_kind(p.place, p.reason): p for p in reversed(entry.left)}
         for kind, count in groups.items():

@@ -55,7 +55,10 @@ class BundleResult(Frozen):
 
 
 class NetworkResult(Frozen):
-    """What was done to one network before any target saw it."""
+    """What was done to one network before any target lowered it.
+
+    `passes` are those for every target; `target_passes` those that followed for one, by name.
+    """
 
     model: str
     resolution: Resolution
@@ -64,6 +67,7 @@ class NetworkResult(Frozen):
     weights: str
     random_weights: bool
     passes: tuple[PassReport, ...]
+    target_passes: dict[str, tuple[PassReport, ...]] = {}
     opaque: dict[str, str]
 
 

@@ -10,13 +10,16 @@ from collections.abc import Iterable, Sequence
 from care_mobile.errors import UsageError, unknown_name
 
 from . import (
+    attention_projection,
     batch_norm,
     classifier_heads,
+    closing_sum,
     depthwise_bias,
     input_normalization,
     layer_scale,
     linear_attention,
     local_branches,
+    memory_channels,
     memory_residual,
 )
 from .base import Network, Pass, PassResult
@@ -41,12 +44,28 @@ OPTIONAL: tuple[Pass, ...] = (
     # One addition less per block, but a concatenation and a split more: no faster on either CPU
     # runtime (docs/reparameterization.md). Needs the layer scale folded.
     memory_residual.MERGE,
-    # Fewer operations, more multiplications: 2.1 times slower with XNNPACK (same place).
+    # From here on fewer operations, more multiplications: right for Core ML, which asks for them.
+    # XNNPACK takes 2.1 times as long after the first (same place).
     local_branches.MERGE,
+    attention_projection.PROJECT,
+    # After the branches, whose concatenation takes the memory in.
+    memory_channels.JOIN_EARLY,
+    memory_channels.THROUGH_DEPTHWISE,
+    # Needs the layer scale folded, and excludes merging the memory's residuals.
+    closing_sum.FUSE,
 )
 """Equivalences that pay on some targets only; they run after the default ones when asked for."""
 
-__all__ = ["DEFAULT", "OPTIONAL", "Network", "Pass", "PassResult", "select", "trace"]
+__all__ = [
+    "DEFAULT",
+    "OPTIONAL",
+    "Network",
+    "Pass",
+    "PassResult",
+    "further",
+    "select",
+    "trace",
+]
 
 
 def select(added: Iterable[str] = (), skipped: Iterable[str] = ()) -> Sequence[Pass]:
@@ -65,3 +84,17 @@ def select(added: Iterable[str] = (), skipped: Iterable[str] = ()) -> Sequence[P
         raise UsageError(f"pass {both.pop()} is both asked for and skipped", "choose one")
     kept = [] if "all" in skipped else [p for p in DEFAULT if p.name not in skipped]
     return [*kept, *(p for p in (*DEFAULT, *OPTIONAL) if p.name in added and p not in kept)]
+
+
+def further(
+    wanted: Iterable[str], shared: Iterable[Pass], skipped: Iterable[str] = ()
+) -> tuple[Pass, ...]:
+    """What a target that wants these optional passes runs after the `shared` ones.
+
+    In the order of `OPTIONAL`, without `skipped` (`all` skips every one).
+    """
+    wanted, skipped = set(wanted), set(skipped)
+    without = {p.name for p in shared} | skipped
+    if "all" in skipped:
+        return ()
+    return tuple(p for p in OPTIONAL if p.name in wanted and p.name not in without)

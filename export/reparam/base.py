@@ -16,6 +16,9 @@ from care_mobile.bundle import LeftAlone
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ConvNd = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
+SHAPE = "shape"
+"""Key of a node's `meta`: the shape of its value in the latest `trace.run`."""
+
 ADD = (operator.add, operator.iadd, torch.add)
 MUL = (operator.mul, operator.imul, torch.mul)
 
@@ -115,6 +118,11 @@ class Network:
             ):
                 return f"{node.target} shares its weights with {name or 'the network'}"
         return None
+
+    def shape(self, node: object) -> tuple[int, ...] | None:
+        """The shape of the value of `node` for the proof's input, None if not recorded."""
+        found = node.meta.get(SHAPE) if isinstance(node, fx.Node) else None
+        return cast("tuple[int, ...] | None", found)
 
     def constant(self, node: object) -> Tensor | None:
         """The value of `node` if it depends on parameters only, else None."""

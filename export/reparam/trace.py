@@ -13,6 +13,8 @@ from torch import fx, nn
 
 from care_mobile.models.care import LinearAttention
 
+from .base import SHAPE
+
 WHOLE = (LinearAttention,)
 """Modules kept as one node because a pass replaces them as a whole."""
 
@@ -78,6 +80,19 @@ def trace(module: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
         model.recompile()
     names = {m: n for n, m in root.named_modules()}
     return model.eval(), {names[m]: reason for m, reason in opaque.items()}
+
+
+class _Recorder(fx.Interpreter):
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, torch.Tensor):
+            n.meta[SHAPE] = tuple(value.shape)
+        return value
+
+
+def run(model: fx.GraphModule, x: torch.Tensor) -> Any:
+    """`model(x)`, leaving with every node the shape of its value for passes that need to know."""
+    return _Recorder(model).run(x)
 
 
 def _first_line(error: Exception) -> str:

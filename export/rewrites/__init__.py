@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from torch.export import ExportedProgram
 
+from .epsilons import normal_epsilons
 from .splits import splits_to_slices
 
-__all__ = ["SPLITS_TO_SLICES", "Rewrite", "apply"]
+__all__ = ["NORMAL_EPSILONS", "SPLITS_TO_SLICES", "Rewrite", "apply"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Rewrite:
     edit: Callable[[ExportedProgram], int]
 
 
+NORMAL_EPSILONS = Rewrite("normal-epsilons", normal_epsilons)
 SPLITS_TO_SLICES = Rewrite("splits-to-slices", splits_to_slices)
 
 

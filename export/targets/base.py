@@ -31,6 +31,8 @@ class Variant:
 
     dynamic_batch: bool = False
     softmax: bool = False
+    passes: tuple[str, ...] = ()
+    """Optional reparameterizations that pay on this target, by name; they follow the shared."""
 
 
 class LowerJob(Frozen):

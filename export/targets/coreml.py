@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.mlpackage"
 MIN_IOS = 17
 MAX_IOS = 18
+PASSES = (
+    "merge-local-branches",
+    "project-attention-once",
+    "join-memory-early",
+    "carry-memory-through-depthwise",
+    "closing-sum-into-conv",
+)
+"""What `coreml_variants.choose` chooses for CARE: the fewest operations."""
 
 
 class CoreMLTarget:
@@ -37,7 +45,7 @@ class CoreMLTarget:
         return check(("torch", "coremltools"), "export")
 
     def variant(self, options: Options) -> Variant:
-        return Variant(softmax=bool(options.labels))
+        return Variant(softmax=bool(options.labels), passes=PASSES)
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
         return {
@@ -49,6 +57,9 @@ class CoreMLTarget:
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         import coremltools as ct
 
+        from ..rewrites import NORMAL_EPSILONS, apply
+
+        rewrites = apply(program, [NORMAL_EPSILONS] if job.precision == "fp16" else [])
         with lean_tracing():
             # coremltools reads core ATen only; an empty table decomposes to that.
             program = program.run_decompositions({})
@@ -73,7 +84,7 @@ class CoreMLTarget:
             (folder / LABELS_FILE).write_text(
                 "\n".join(job.options.labels) + "\n", encoding="utf-8"
             )
-        return Lowered(model_file=MODEL_FILE, census=_census(model.get_spec()), rewrites={})
+        return Lowered(model_file=MODEL_FILE, census=_census(model.get_spec()), rewrites=rewrites)
 
 
 def _input_type(ct: Any, job: LowerJob) -> Any:

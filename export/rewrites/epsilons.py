@@ -1,0 +1,64 @@
+"""Epsilons that half precision holds only as subnormal numbers, which hardware may flush to zero.
+
+Below 2^-14 (6.1e-5), the smallest normal number of half precision:
+
+- Layer normalisation does not see a factor on its input but for its epsilon, so a power of two c
+  with c^2 eps >= 2^-14 makes it normal; exact: n(x, eps) = n(c x, c^2 eps).
+- A guard p / (r + eps) against division by zero is raised to 2^-14. Not exact: the quotient
+  changes by the factor 1 - 2^-14 / r or less, which half precision's rounding (2^-11) hides for
+  r > 1/8. Without it, an r of zero would bring 0 / 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import fx
+from torch.export import ExportedProgram
+
+SMALLEST_NORMAL = 2.0**-14
+_ADD = torch.ops.aten.add.Tensor
+_DIV = torch.ops.aten.div.Tensor
+_MUL = torch.ops.aten.mul.Tensor
+_LAYER_NORM = torch.ops.aten.layer_norm.default
+_LAYER_NORM_EPS = 4
+"""Index of its argument, as (input, normalized_shape, weight, bias, eps)."""
+
+
+def normal_epsilons(program: ExportedProgram) -> int:
+    """Make epsilons normal numbers of half precision; returns how many."""
+    graph = program.graph_module.graph
+    places = sum(_raise_guard(node) or _scale_input(graph, node) for node in list(graph.nodes))
+    if places:
+        graph.lint()
+        program.graph_module.recompile()
+    return places
+
+
+def _is_subnormal(value: object) -> bool:
+    return isinstance(value, float) and 0.0 < value < SMALLEST_NORMAL
+
+
+def _raise_guard(node: fx.Node) -> bool:
+    if node.target is not _ADD or len(node.args) != 2 or not _is_subnormal(node.args[1]):
+        return False
+    if not all(user.target is _DIV and user.args[1] is node for user in node.users):
+        return False
+    node.args = (node.args[0], SMALLEST_NORMAL)
+    return True
+
+
+def _scale_input(graph: fx.Graph, node: fx.Node) -> bool:
+    if node.target is not _LAYER_NORM or len(node.args) <= _LAYER_NORM_EPS:
+        return False
+    x, eps = node.args[0], node.args[_LAYER_NORM_EPS]
+    if not _is_subnormal(eps):
+        return False
+    assert isinstance(x, fx.Node) and isinstance(eps, float)
+    factor = 2.0 ** math.ceil(math.log2(SMALLEST_NORMAL / eps) / 2)
+    with graph.inserting_before(node):
+        scaled = graph.call_function(_MUL, (x, factor))
+    scaled.meta = dict(x.meta)
+    node.args = (scaled, *node.args[1:_LAYER_NORM_EPS], factor * factor * eps, *node.args[5:])
+    return True
