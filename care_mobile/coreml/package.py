@@ -6,6 +6,7 @@ Nothing is executed, links are not followed, and no path leaves the folder.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,8 +20,9 @@ from .weights import WeightFile
 NEWEST_SPECIFICATION = 9
 """That of iOS 18; versions 6 to 9 are iOS 15 to 18."""
 MAX_PROGRAM_BYTES = 2**31 - 1
-_MODEL_FOLDER = "com.apple.CoreML"
 _BLOB_PREFIX = "@model_path/"
+_UNSAFE = frozenset("\\:\0")
+"""In paths: separators of Windows, and the end of a string for the system."""
 _COLORS = {10: "grayscale", 20: "RGB", 30: "BGR", 40: "grayscale16"}
 _ARRAYS = {65552: "fp16", 65568: "fp32", 65600: "fp64", 131104: "int32", 131080: "int8"}
 
@@ -78,14 +80,18 @@ def open_package(path: Path) -> MLPackage:
         )
     if not path.is_dir():
         raise ModelFileError(f"{path} is not a .mlpackage folder", "give the folder itself")
-    program = _program_file(path)
+    if not os.path.lexists(path / "Manifest.json"):
+        raise ModelFileError(
+            f"{path} has no Manifest.json, so it is no .mlpackage", "give the .mlpackage folder"
+        )
     _check_tree(path)
+    program = _program_file(path)
     try:
-        data = program.read_bytes()
+        if program.stat().st_size > MAX_PROGRAM_BYTES:
+            raise ModelFileError(f"{program} is larger than any Core ML program, 2 GiB")
+        model = parse(program.read_bytes())
     except OSError as error:
         raise ModelFileError(f"{program} cannot be read: {error.strerror}") from error
-    try:
-        model = parse(data)
     except ValueError as error:
         raise ModelFileError(
             f"{path.name} holds no Core ML model: {error}", "copy it again"
@@ -99,33 +105,37 @@ def _program_file(path: Path) -> Path:
     try:
         manifest = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))
         root = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
-    except FileNotFoundError as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError(
-            f"{path} has no Manifest.json, so it is no .mlpackage", "give the .mlpackage folder"
+            f"Manifest.json of {path.name} cannot be understood", "copy the whole .mlpackage folder"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{path.name}: Manifest.json cannot be understood") from error
     file = _within(path / "Data", root)
-    if not file.is_file():
-        raise ModelFileError(f"{path.name}: Manifest.json names {root}, which is not there")
+    if not os.path.isfile(file):  # which also answers for names that no file can have
+        raise ModelFileError(
+            f"Manifest.json of {path.name} names {root!r}, which is not there",
+            "copy the whole .mlpackage folder",
+        )
     return file
 
 
 def _within(folder: Path, relative: object) -> Path:
-    """`folder / relative`, which must stay in the folder."""
-    parts = PurePosixPath(relative).parts if isinstance(relative, str) else ()
-    bad = not parts or any(part in ("..", "/") or "\\" in part or "\0" in part for part in parts)
-    if bad or PurePosixPath(str(relative)).is_absolute():
-        raise ModelFileError(f"{folder.parent.name} refers to {relative!r}, outside its folder")
+    """`folder / relative`, which must stay in the folder on every system."""
+    text = relative if isinstance(relative, str) else ""
+    parts = PurePosixPath(text).parts
+    if not parts or any(part in ("..", "/", "//") for part in parts) or _UNSAFE & set(text):
+        raise ModelFileError(
+            f"the package refers to {relative!r}, which is no path inside it", "do not trust it"
+        )
     return folder.joinpath(*parts)
 
 
 def _check_tree(path: Path) -> None:
     for item in path.rglob("*"):
-        if item.is_symlink():
+        if item.is_symlink() or not (item.is_dir() or item.is_file()):
+            kind = "a symbolic link" if item.is_symlink() else "a special file"
             raise ModelFileError(
-                f"{path.name} holds a symbolic link, {item.relative_to(path)}",
-                "a package must be self-contained: replace the link by the file",
+                f"{path.name} holds {kind}, {str(item.relative_to(path))!r}",
+                "a package must be self-contained: replace it by the file",
             )
 
 
@@ -154,7 +164,7 @@ def _check_kind(path: Path, model: Any) -> None:
     ]
     if states:
         raise ModelFileError(
-            f"{path.name} keeps state between calls ({states[0]}), which is not supported",
+            f"{path.name} keeps state between calls ({states[0]!r}), which is not supported",
             "export the network without states",
         )
 

@@ -14,10 +14,31 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelFileError
-from .types import BITS, CODES, NUMPY, OpaqueType, TensorType, ValueType, unpack
+from .types import (
+    BITS,
+    CODES,
+    FLOATS,
+    INTEGERS,
+    NUMPY,
+    OpaqueType,
+    TensorType,
+    ValueType,
+    unpack,
+)
 
 MAX_ELEMENTS = 2**31
 """Of one tensor; more is a damaged or hostile file."""
+MAX_RANK = 32
+"""What every numpy can hold; Core ML's operators know at most 5 axes."""
+_LISTS = {
+    "floats": FLOATS,
+    "doubles": FLOATS,
+    "ints": INTEGERS,
+    "longInts": INTEGERS,
+    "bools": frozenset({"bool"}),
+    "strings": frozenset({"string"}),
+}
+"""Members of a `TensorValue` that list elements, and the element types they may hold."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +132,7 @@ def read_function(name: str, message: Any, read_blob: ReadBlob) -> Function:
     block = message.block_specializations.get(message.opset)
     if block is None:
         raise ModelFileError(f"function {name!r} has no body for its opset {message.opset!r}")
-    inputs = tuple(Named(i.name, _value_type(i.type)) for i in message.inputs)
+    inputs = tuple(_named(i) for i in message.inputs)
     constants: dict[str, Constant] = {}
     defined = {named.name for named in inputs}
     operations = []
@@ -141,11 +162,11 @@ def read_function(name: str, message: Any, read_blob: ReadBlob) -> Function:
 def _operation(
     message: Any, constants: Mapping[str, Constant], defined: set[str], read_blob: ReadBlob
 ) -> Operation:
-    outputs = tuple(Named(o.name, _value_type(o.type)) for o in message.outputs)
+    outputs = tuple(_named(o) for o in message.outputs)
     where = f"{message.type} {outputs[0].name!r}" if outputs else message.type
     # Compressed constants of iOS 16 carry their parameters as attributes.
     inputs: dict[str, tuple[Operand, ...]] = {
-        key: (_constant("", value, read_blob),)
+        key: (_constant("", value, read_blob, f"{where}, parameter {key!r},"),)
         for key, value in message.attributes.items()
         if key != "name"
     }
@@ -153,7 +174,8 @@ def _operation(
         operands: list[Operand] = []
         for binding in argument.arguments:
             if not binding.name:
-                operands.append(_constant("", binding.value, read_blob))
+                label = f"{where}, parameter {key!r},"
+                operands.append(_constant("", binding.value, read_blob, label))
             elif binding.name in constants:
                 operands.append(constants[binding.name])
             elif binding.name in defined:
@@ -164,60 +186,88 @@ def _operation(
     return Operation(message.type, inputs, outputs, len(message.blocks))
 
 
-def _value_type(message: Any) -> ValueType:
+def _named(message: Any) -> Named:
+    return Named(message.name, _value_type(message.type, f"value {message.name!r}"))
+
+
+def _value_type(message: Any, label: str) -> ValueType:
     for kind in ("list", "tuple", "dictionary", "state"):
         if message.HasField(f"{kind}Type"):
             return OpaqueType(kind)
     tensor = message.tensorType
-    dtype = CODES.get(tensor.dataType, f"type{tensor.dataType}")
+    if tensor.dataType not in CODES:
+        raise ModelFileError(f"{label} has the element type {tensor.dataType}, which is not known")
+    dtype = CODES[tensor.dataType]
     if tensor.rank < 0 or any(d.unknown.variadic for d in tensor.dimensions):
         return TensorType(dtype, None)
+    if tensor.rank != len(tensor.dimensions):
+        raise ModelFileError(
+            f"{label} has rank {tensor.rank}, but sizes for {len(tensor.dimensions)} axes"
+        )
     sizes = tuple(d.constant.size if d.HasField("constant") else None for d in tensor.dimensions)
     return TensorType(dtype, sizes)
 
 
-def _constant(name: str, message: Any, read_blob: ReadBlob) -> Constant:
+def _constant(name: str, message: Any, read_blob: ReadBlob, label: str = "") -> Constant:
+    """The constant in a `Value` message; None stands for a missing one.
+
+    Args:
+        label: what errors call it; by its name if not given.
+    """
+    label = label or f"constant {name!r}"
     if message is None:
-        raise ModelFileError(f"constant {name!r} has no value")
-    kind = _value_type(message.type)
+        raise ModelFileError(f"{label} has no value")
+    kind = _value_type(message.type, label)
     if message.HasField("blobFileValue"):
-        dtype, shape = _storable(name, kind)
+        dtype, shape = _storable(label, kind)
+        if dtype == "string":
+            raise ModelFileError(f"{label} is text in a weight file, which holds none")
         file, offset = message.blobFileValue.fileName, message.blobFileValue.offset
         stored = -(-math.prod(shape) * BITS[dtype] // 8)
         return Constant(name, kind, lambda: read_blob(file, offset, dtype, shape), stored)
     immediate = message.immediateValue
-    if immediate.HasField("tensor"):
-        return Constant(name, kind, lambda: _tensor(name, kind, immediate.tensor))
+    if isinstance(kind, TensorType):
+        return Constant(name, kind, lambda: _tensor(label, kind, immediate.tensor))
+    if kind.kind not in ("list", "tuple"):
+        raise ModelFileError(f"{label} is a {kind}, which no constant can be")
     items = immediate.list.values or immediate.tuple.values
-    return Constant(name, kind, lambda: [_constant(name, v, read_blob).value for v in items])
+    return Constant(name, kind, lambda: [_constant(name, v, read_blob, label).value for v in items])
 
 
-def _storable(name: str, kind: ValueType) -> tuple[str, tuple[int, ...]]:
+def _storable(label: str, kind: ValueType) -> tuple[str, tuple[int, ...]]:
     if not isinstance(kind, TensorType) or kind.shape is None or None in kind.shape:
-        raise ModelFileError(f"constant {name!r} has the type {kind}, which no constant can have")
+        raise ModelFileError(f"{label} has the type {kind}, which no constant can have")
     shape = tuple(size or 0 for size in kind.shape)
     if kind.dtype not in NUMPY:
-        raise ModelFileError(f"constant {name!r} has elements of {kind.dtype}, which is not known")
-    if math.prod(shape) >= MAX_ELEMENTS:
-        raise ModelFileError(f"constant {name!r} claims {math.prod(shape)} elements")
+        raise ModelFileError(f"{label} has elements of {kind.dtype}, which cannot be read")
+    if len(shape) > MAX_RANK or math.prod(size or 1 for size in shape) >= MAX_ELEMENTS:
+        raise ModelFileError(f"{label} claims the shape {list(shape)}")
     return kind.dtype, shape
 
 
-def _tensor(name: str, kind: ValueType, message: Any) -> Any:
+def _tensor(label: str, kind: TensorType, message: Any) -> Any:
     """An array; text as an array of str objects."""
-    dtype, shape = _storable(name, kind)
+    dtype, shape = _storable(label, kind)
+    element = object if dtype == "string" else NUMPY[dtype]
     count = math.prod(shape)
-    if message.HasField("bytes"):
+    if count == 0:
+        return np.zeros(shape, element)
+    if message.HasField("bytes") and dtype not in ("string", "bool"):
         data = np.frombuffer(message.bytes.values, np.uint8)
         if data.size == -(-count * BITS[dtype] // 8):
-            array = unpack(data, dtype, count) if BITS[dtype] < 8 else data.view(NUMPY[dtype])
+            array = unpack(data, dtype, count) if BITS[dtype] < 8 else data.view(element)
             return array.reshape(shape)
-    for member in ("floats", "ints", "bools", "strings", "longInts", "doubles"):
-        if message.HasField(member):
+    for member, dtypes in _LISTS.items():
+        if dtype in dtypes and message.HasField(member):
             values = getattr(message, member).values
-            if len(values) == count:
-                element = object if dtype == "string" else NUMPY[dtype]
+            if len(values) == count and _in_range(values, dtype):
                 return np.array(values, dtype=element).reshape(shape)
-    if count == 0:
-        return np.zeros(shape, NUMPY[dtype])
-    raise ModelFileError(f"constant {name!r} does not have the {count} elements of its type {kind}")
+    raise ModelFileError(f"{label} does not have the {count} elements of its type {kind}")
+
+
+def _in_range(values: Any, dtype: str) -> bool:
+    if dtype not in INTEGERS:
+        return True
+    signed = dtype.startswith("int")
+    high = 2 ** (BITS[dtype] - signed)
+    return all((-high if signed else 0) <= value < high for value in values)

@@ -32,6 +32,7 @@ BITS = {name: 8 * np.dtype(kind).itemsize for name, kind in NUMPY.items() if nam
 }  # fmt: skip
 
 FLOATS = frozenset({"fp16", "fp32", "fp64"})
+INTEGERS = frozenset(name for name in NUMPY if "int" in name)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ that of coremltools' open MILBlob sources. The file is mapped, never read as a w
 from __future__ import annotations
 
 import math
+import os
 import struct
 from pathlib import Path
 
@@ -33,14 +34,19 @@ class WeightFile:
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
+        # os.path also answers for names that no file can have.
+        if not os.path.isfile(path):
+            raise ModelFileError(
+                f"the weight file {path.name!r} is missing", "copy the whole .mlpackage folder"
+            )
         try:
             self._bytes = np.memmap(path, np.uint8, "r")
-        except FileNotFoundError as error:
+        except ValueError as error:
+            raise self._damaged("it is empty") from error
+        except OSError as error:
             raise ModelFileError(
-                f"the weight file {path.name} is missing", "copy the whole .mlpackage folder"
+                f"the weight file {path.name!r} cannot be read: {error.strerror}"
             ) from error
-        except (OSError, ValueError) as error:  # ValueError: an empty file
-            raise ModelFileError(f"the weight file {path.name} cannot be read: {error}") from error
         if self._bytes.size < _ALIGNMENT:
             raise self._damaged("it ends within its header")
         _, found = _HEADER.unpack_from(self._bytes[: _HEADER.size].tobytes())
@@ -72,8 +78,10 @@ class WeightFile:
         data = self._bytes[start : start + size]
         if BITS[dtype] < 8:
             return unpack(data, dtype, count).reshape(shape)
+        if dtype == "bool":
+            return np.asarray(data != 0).reshape(shape)
         # A plain array on the mapping: numpy's memmap subclass would make every result one.
         return np.asarray(data).view(NUMPY[dtype]).reshape(shape)
 
     def _damaged(self, why: str) -> ModelFileError:
-        return ModelFileError(f"the weight file {self._name} is damaged: {why}", "copy it again")
+        return ModelFileError(f"the weight file {self._name!r} is damaged: {why}", "copy it again")
