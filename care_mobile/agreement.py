@@ -12,9 +12,14 @@ MAX_DB = 200.0
 
 
 def psnr_db(want: NDArray[np.float64], have: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio: 20 log10(max |want| / root mean square of the difference)."""
+    """Peak signal-to-noise ratio: 20 log10(max |want| / root mean square of the difference).
+
+    NaN or infinity in either is the worst there is.
+    """
     error = math.sqrt(float(np.mean((want - have) ** 2))) if want.size else 0.0
     peak = float(np.abs(want).max(initial=0.0))
+    if not math.isfinite(error):
+        return -MAX_DB
     if error == 0.0:
         return MAX_DB
     if peak == 0.0:

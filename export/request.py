@@ -52,6 +52,7 @@ class ExportRequest(Frozen):
     skip_passes: tuple[str, ...] = ()
     options: Options = Options()
     keep_failed: bool = False
+    explain: bool = False
     seed: int = 0
 
     def model_options(self) -> dict[str, int | bool]:

@@ -10,6 +10,7 @@ from care_mobile.bundle import Census, Parity, PassReport
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
+from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 
 class Status(str, Enum):
@@ -36,7 +37,8 @@ class Failure(Frozen):
 class BundleResult(Frozen):
     """One bundle: where it is, what is in it, whether it agrees with the reference.
 
-    `path` is None when no bundle was kept.
+    `path` is None when no bundle was kept. `half_precision` is there for Core ML bundles in fp16
+    that were asked to be explained.
     """
 
     name: str
@@ -50,6 +52,7 @@ class BundleResult(Frozen):
     census: Census | None = None
     parity: Parity | None = None
     other_parity: tuple[Parity, ...] = ()
+    half_precision: HalfPrecision | None = None
     failure: Failure | None = None
     seconds: float
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from care_mobile.errors import CareError, OutputError, TargetError
 from care_mobile.inputs import Array
+from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .parity import Arrays
 from .result import Failure
@@ -92,6 +93,13 @@ class Worker:
                 name: [stored[f"{name}/{i}"] for i in range(int(stored[f"{name}/count"]))]
                 for name in probes
             }
+
+    def explain(self, bundle: Path, probes: Array, scratch: Path) -> HalfPrecision:
+        """What fp16 costs a Core ML bundle on one input (1, C, H, W)."""
+        source = scratch / "probe.npy"
+        np.save(source, probes)
+        request = {"command": "explain", "bundle": str(bundle), "probe": str(source)}
+        return HalfPrecision.model_validate(self._ask(request))
 
     def close(self) -> None:
         """End the process, whatever it is doing; later requests fail."""
@@ -166,10 +174,22 @@ def _run(request: dict[str, Any], _: Target) -> dict[str, Any]:
     return {}
 
 
+def _explain(request: dict[str, Any], _: Target) -> dict[str, Any]:
+    from care_mobile.bundle import Bundle
+    from care_mobile.coreml import open_package
+    from care_mobile.runtimes.interpreter.half_precision import half_precision
+
+    bundle = Bundle.open(Path(request["bundle"]))
+    probe = np.load(request["probe"])
+    inputs = {bundle.manifest.inputs[0].name: probe}
+    return half_precision(open_package(bundle.model_path), inputs).model_dump(mode="json")
+
+
 def _answer(line: str, target: Target) -> dict[str, Any]:
     commands: dict[str, Callable[[dict[str, Any], Target], dict[str, Any]]] = {
         "lower": _lower,
         "run": _run,
+        "explain": _explain,
     }
     request = json.loads(line)
     try:

@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from torch.export import ExportedProgram
 
 from .epsilons import normal_epsilons
+from .reciprocals import reciprocals_to_divisions
 from .splits import splits_to_slices
+from .tanh_gelu import tanh_gelu_written_out
 
-__all__ = ["NORMAL_EPSILONS", "SPLITS_TO_SLICES", "Rewrite", "apply"]
+__all__ = [
+    "NORMAL_EPSILONS",
+    "RECIPROCALS_TO_DIVISIONS",
+    "SPLITS_TO_SLICES",
+    "TANH_GELU",
+    "Rewrite",
+    "apply",
+]
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,8 @@ class Rewrite:
 
 NORMAL_EPSILONS = Rewrite("normal-epsilons", normal_epsilons)
 SPLITS_TO_SLICES = Rewrite("splits-to-slices", splits_to_slices)
+RECIPROCALS_TO_DIVISIONS = Rewrite("reciprocals-to-divisions", reciprocals_to_divisions)
+TANH_GELU = Rewrite("tanh-gelu-written-out", tanh_gelu_written_out)
 
 
 def apply(program: ExportedProgram, rewrites: Sequence[Rewrite]) -> dict[str, int]:

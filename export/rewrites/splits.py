@@ -8,6 +8,8 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
+from .nodes import calls, changed, replace
+
 _SPLITS = (
     torch.ops.aten.split_with_sizes.default,
     torch.ops.aten.split.Tensor,
@@ -18,20 +20,18 @@ _SLICE = torch.ops.aten.slice.Tensor
 
 def splits_to_slices(program: ExportedProgram) -> int:
     """Rewrite every split whose parts are all read by index; returns how many."""
-    graph = program.graph_module.graph
-    splits = [n for n in graph.nodes if n.op == "call_function" and n.target in _SPLITS]
     places = 0
-    for node in splits:
+    for node in calls(program, *_SPLITS):
         if all(user.target is operator.getitem for user in node.users):
-            _rewrite(graph, node)
+            _rewrite(program, node)
             places += 1
     if places:
-        graph.lint()
-        program.graph_module.recompile()
+        changed(program)
     return places
 
 
-def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
+def _rewrite(program: ExportedProgram, node: fx.Node) -> None:
+    graph = program.graph_module.graph
     source = node.args[0]
     dim = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
     assert isinstance(dim, int)
@@ -43,6 +43,5 @@ def _rewrite(graph: fx.Graph, node: fx.Node) -> None:
         with graph.inserting_before(user):
             part = graph.call_function(_SLICE, (source, dim, start, start + sizes[index]))
         part.meta = dict(user.meta)
-        user.replace_all_uses_with(part)
-        graph.erase_node(user)
+        replace(program, user, part)
     graph.erase_node(node)

@@ -64,22 +64,24 @@ def half_precision(
     divergence = against_exact(package, inputs, on_operation=on_operation)
     worst = []
     for entry in divergence.worst(count):
-        kept = _agreement(package, inputs, exact, frozenset({entry.operation}))
-        gain = round(kept - base, 2)
+        users = consumers(package, entry.operation)
+        # Without a consumer the result is an output, and leaves as the type it is declared in.
+        keep = frozenset({entry.operation} if users else ())
+        gain = round(_agreement(package, inputs, exact, keep) - base, 2)
         worst.append(
             Candidate(
                 divergence=entry,
-                consumers=consumers(package, entry.operation),
+                consumers=users,
                 gain_db=gain,
                 keep_fp32=gain >= WORTH_DB,
             )
         )
-    keep = frozenset(c.divergence.operation for c in worst if c.keep_fp32)
+    advised = frozenset(c.divergence.operation for c in worst if c.keep_fp32)
     return HalfPrecision(
         output_psnr_db=base,
         first=divergence.first,
         worst=tuple(worst),
-        kept_psnr_db=_agreement(package, inputs, exact, keep) if keep else base,
+        kept_psnr_db=_agreement(package, inputs, exact, advised) if advised else base,
     )
 
 
