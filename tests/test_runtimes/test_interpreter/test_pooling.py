@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from kernel_calls import agree, call, rounds_once
-from ml_programs import Array, mb
+from ml_programs import Array, interpret, mb
 from torch.nn import functional as F
 
 from care_mobile.errors import RuntimeFailure
@@ -99,6 +99,16 @@ def test_ceil_mode_is_that_of_pytorch(case: dict[str, Any], operator: str, exclu
         ),
         {"x": x}, expected.numpy(), evaluated=False,
     )  # fmt: skip
+
+
+def test_ceil_mode_without_padding_keeps_a_window_behind_the_input() -> None:
+    """There the reference parts from PyTorch, which drops it; only strides over kernels do it."""
+    x = np.arange(4, dtype=np.float32).reshape(1, 1, 4)
+    result = interpret(
+        lambda x: mb.max_pool(x=x, kernel_sizes=[2], strides=[4], pad_type="valid", ceil_mode=True),
+        {"x": x},
+    )
+    assert result.ravel().tolist() == [1, -np.inf]
 
 
 @settings(max_examples=20, deadline=None)

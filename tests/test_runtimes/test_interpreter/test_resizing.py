@@ -124,6 +124,18 @@ def test_upsampling_by_fractions_recomputes_the_scale(
     )  # fmt: skip
 
 
+def test_sizes_are_computed_in_float32() -> None:
+    """float32(0.7) is a little less than 0.7, but 10 times that rounds to 7 again."""
+    x = np.arange(10, dtype=np.float32).reshape(1, 1, 10)
+    result = interpret(
+        lambda x: mb.upsample_nearest_neighbor(
+            x=x, scale_factor_height=np.float32(1), scale_factor_width=np.float32(0.7)
+        ),
+        {"x": x},
+    )
+    assert result.ravel().tolist() == [0, 1, 2, 4, 5, 7, 8]
+
+
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
