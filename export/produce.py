@@ -13,6 +13,7 @@ from care_mobile.bundle import Manifest, Parity
 from care_mobile.errors import CareError, ParityError, TargetError, UsageError
 from care_mobile.requirements import tool_versions
 from care_mobile.runtimes import get_runtime
+from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .capture import input_spec
 from .network import Network
@@ -35,19 +36,22 @@ def produce(
     resolution = network.preprocessing.resolution
     name = request.bundle_name(network.result.model, target, resolution)
     path = request.output / name
-    failure, manifest, kept = None, None, False
+    failure, manifest, kept, cost = None, None, False, None
     try:
         with bundles.writing(path) as folder:
             on_step("lowering")
             manifest = _lower(request, network, target, worker, folder)
             on_step("verifying")
             manifest = _verify(request, network, target, worker, folder, manifest)
+            if request.explain and target.name == "coreml" and manifest.precision == "fp16":
+                on_step("explaining fp16")
+                cost = _half_precision(network, worker, folder)
             failed = [parity for parity in manifest.parities if parity.status == "failed"]
             if failed and not request.keep_failed:
-                raise ParityError(*_explain(name, failed[0]))
+                raise ParityError(*_describe(name, failed[0]))
         kept = True
         if failed:
-            failure = Failure.of(ParityError(*_explain(name, failed[0])))
+            failure = Failure.of(ParityError(*_describe(name, failed[0])))
     except CareError as error:
         failure = Failure.of(error)
     except Exception as error:  # a defect of ours must not lose the other targets either
@@ -66,6 +70,7 @@ def produce(
         census=manifest.census if manifest else None,
         parity=manifest.parity if manifest else None,
         other_parity=manifest.other_parity if manifest else (),
+        half_precision=cost,
         failure=failure,
         seconds=round(time.monotonic() - started, 2),
     )
@@ -145,7 +150,13 @@ def _verify(
     return bundles.write_manifest(folder, manifest.model_copy(update=update))
 
 
-def _explain(name: str, parity: Parity) -> tuple[str, str]:
+def _half_precision(network: Network, worker: Worker, folder: Path) -> HalfPrecision:
+    """On the first photo, the most ordinary input there is."""
+    with tempfile.TemporaryDirectory(prefix="care-explain-") as scratch:
+        return worker.explain(folder, network.probes["photos"][:1], Path(scratch))
+
+
+def _describe(name: str, parity: Parity) -> tuple[str, str]:
     worst = min((r for r in parity.results if not r.passed), key=lambda r: r.psnr_db)
     what = "holds NaN or infinity" if not worst.finite else f"is {worst.psnr_db:.1f} dB"
     limits = ", ".join(f"{key} {value:g}" for key, value in parity.thresholds.items())

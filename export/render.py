@@ -12,6 +12,8 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from care_mobile.bundle import Parity, PassReport
+from care_mobile.runtimes.interpreter.divergence import LIMIT_DB
+from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 from care_mobile.terminal import progress_console, result_console
 
 from .result import BundleResult, ExportReport, NetworkResult, Status
@@ -69,6 +71,10 @@ def summary(report: ExportReport, explain: bool) -> None:
             for line in _left_alone(network):
                 console.print(f"  {line}", style="dim")
     console.print(_bundles(report))
+    for result in report.bundles:
+        if result.half_precision:
+            console.print(_cost(result.name, result.half_precision))
+            console.print(_advice(result.half_precision), soft_wrap=True)
     for line in _notes(report):
         console.print(line, soft_wrap=True)
 
@@ -167,6 +173,17 @@ def _partitions(result: BundleResult) -> str:
     return f"{census.partitions}, {census.fallback} outside"
 
 
+def _verifier(parity: Parity) -> str:
+    """What must be said about how a bundle was checked; empty where nothing must."""
+    if parity.status == "unverified":
+        return parity.reason
+    if parity.runtime == "coreml-interpreter":
+        return (
+            "checked by care-mobile's interpreter in the declared types, not by Apple's framework"
+        )
+    return ""
+
+
 def _agreement(parity: Parity | None) -> tuple[str, str, str]:
     """PSNR and largest difference on the seeded probes, top-1 agreement on the photos."""
     found = {r.probes: r for r in parity.results} if parity else {}
@@ -178,6 +195,35 @@ def _agreement(parity: Parity | None) -> tuple[str, str, str]:
     return f"{seeded.psnr_db:.1f}", f"{seeded.max_abs:.1e}", share
 
 
+def _cost(name: str, cost: HalfPrecision) -> Table:
+    table = Table(title=f"What fp16 costs {name}: the worst operations, on a photo")
+    table.add_column("operation", overflow="fold")
+    for column in ("alone dB", "so far dB", "largest", "overflow", "subnormal", "zeroed", "NaN"):
+        table.add_column(column, justify="right")
+    table.add_column("fp32 gains dB", justify="right")
+    for candidate in cost.worst:
+        entry = candidate.divergence
+        table.add_row(
+            f"{entry.operator} {entry.operation}",
+            f"{entry.alone_psnr_db:.1f}",
+            f"{entry.psnr_db:.1f}",
+            f"{entry.largest:.3g}",
+            *(str(n) for n in (entry.overflows, entry.subnormals, entry.underflows, entry.nans)),
+            f"{candidate.gain_db:+.1f}",
+        )
+    return table
+
+
+def _advice(cost: HalfPrecision) -> str:
+    keep = [candidate for candidate in cost.worst if candidate.keep_fp32]
+    first = f"{cost.first.operator} {cost.first.operation}" if cost.first else "no operation"
+    start = f"Outputs keep {cost.output_psnr_db:.1f} dB; {first} falls below {LIMIT_DB:.0f} dB. "
+    if not keep:
+        return start + "Keeping any of these in fp32 gains less than 1 dB: leave all in fp16."
+    names = "; ".join(f"{c.divergence.operation} with {', '.join(c.consumers)}" for c in keep)
+    return start + f"Keep in fp32: {names} ({cost.kept_psnr_db:.1f} dB)."
+
+
 def _notes(report: ExportReport) -> list[str]:
     notes = []
     for result in report.bundles:
@@ -185,8 +231,8 @@ def _notes(report: ExportReport) -> list[str]:
             notes.append(f"[red]{result.name}: {result.failure.message}[/]")
             if result.failure.hint:
                 notes.append(f"  try: {result.failure.hint}")
-    reasons = {r.parity.reason: r.target for r in report.bundles if r.parity and r.parity.reason}
-    notes += [f"{target}: {reason}." for reason, target in reasons.items()]
+    checked = [(r, p) for r in report.bundles for p in (r.parity, *r.other_parity) if p]
+    notes += list(dict.fromkeys(f"{r.target}: {_verifier(p)}." for r, p in checked if _verifier(p)))
     if any(n.random_weights for n in report.networks):
         notes.append(
             "Weights are random: the bundles are right for speed and parity, not for accuracy."

@@ -57,9 +57,10 @@ class CoreMLTarget:
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         import coremltools as ct
 
-        from ..rewrites import NORMAL_EPSILONS, apply
+        from ..rewrites import NORMAL_EPSILONS, RECIPROCALS_TO_DIVISIONS, TANH_GELU, apply
 
-        rewrites = apply(program, [NORMAL_EPSILONS] if job.precision == "fp16" else [])
+        half = [NORMAL_EPSILONS] if job.precision == "fp16" else []
+        rewrites = apply(program, [RECIPROCALS_TO_DIVISIONS, TANH_GELU, *half])
         with lean_tracing():
             # coremltools reads core ATen only; an empty table decomposes to that.
             program = program.run_decompositions({})
