@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..coreml.compute_plan import Comparison
 from ..coreml.forecast import RULES, Forecast, Outlook, Severity
-from .text import cell
+from .text import cell, megabytes
 
 _STYLES = {
     Outlook.EXPECTED: "green",
@@ -28,7 +28,7 @@ def print_forecast(forecast: Forecast, console: Console) -> None:
     console.print(forecast.note, markup=False)
     uncounted = f"; {forecast.uncounted} operations not counted" if forecast.uncounted else ""
     console.print(
-        f"Padding the last axis to 64 bytes would add {forecast.wasted_bytes / 1e6:.1f} MB to all "
+        f"Padding the last axis to 64 bytes would add {megabytes(forecast.wasted_bytes)} to all "
         f"values together{uncounted}.",
         markup=False,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..bundle import MANIFEST, Bundle
-from ..errors import ModelFileError
+from ..errors import CareError, ModelFileError
 from .results import Inspection
 
 _KNOWN = "give a .mlpackage folder, an .onnx or .pte file, or a bundle of care-export"
@@ -54,6 +54,17 @@ def _inspect_model(path: Path, largest: int, with_plan: bool) -> Inspection:
     kind = _kind(path)
     if with_plan and kind != ".mlpackage":
         raise ModelFileError(f"{path.name} is no Core ML model, which a compute plan needs")
+    try:
+        return _read(path, kind, largest, with_plan)
+    except CareError:
+        raise
+    except Exception as error:  # what a file claims can break its reader in any way
+        raise ModelFileError(
+            f"{path.name} is damaged: {type(error).__name__} while it was read", "copy it again"
+        ) from error
+
+
+def _read(path: Path, kind: str, largest: int, with_plan: bool) -> Inspection:
     if kind == ".mlpackage":
         from .mlpackage import inspect_mlpackage
 

@@ -110,7 +110,7 @@ def _census(found: Inspection) -> Table:
 
 
 def _layers(found: Inspection) -> Table:
-    table = Table(title=f"Largest {len(found.layers)} layers", title_justify="left")
+    table = Table(title="Largest layers", title_justify="left")
     table.add_column("layer", overflow="fold")
     table.add_column("operator", overflow="fold")
     for column in ("size", "parameters", "MACs"):

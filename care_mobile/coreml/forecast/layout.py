@@ -10,7 +10,8 @@ from .rule import APPLE_TRANSFORMERS, Site, rule
 
 ALIGNMENT_BYTES = 64
 WORTH_TELLING = 1.5
-"""Padding that multiplies memory by less is not reported per operation."""
+WORTH_TELLING_BYTES = 1024
+"""Padding that multiplies memory by less, or adds less, is not reported per operation."""
 
 
 def stored_bytes(kind: ValueType) -> int:
@@ -30,6 +31,16 @@ def padded_bytes(kind: ValueType) -> int:
     )
 
 
+def _padded(site: Site) -> list[TensorType]:
+    """Its outputs that take much more memory than they need."""
+    return [
+        kind
+        for kind in site.outputs()
+        if padded_bytes(kind) >= WORTH_TELLING * stored_bytes(kind)
+        and padded_bytes(kind) - stored_bytes(kind) >= WORTH_TELLING_BYTES
+    ]
+
+
 def _padding(kind: TensorType) -> str:
     stored, padded = stored_bytes(kind), padded_bytes(kind)
     factor = padded / stored
@@ -44,8 +55,7 @@ def _padding(kind: TensorType) -> str:
     "put a long axis last, for example (batch, channels, 1, width)",
 )
 def singleton(site: Site) -> str | None:
-    kinds = [t for t in site.outputs() if t.shape and t.shape[-1] == 1 and stored_bytes(t)]
-    return _padding(kinds[0]) if kinds else None
+    return next((_padding(t) for t in _padded(site) if t.shape and t.shape[-1] == 1), None)
 
 
 @rule(
@@ -56,9 +66,4 @@ def singleton(site: Site) -> str | None:
     "choose a resolution whose feature maps are multiples of 32 wide, or put a longer axis last",
 )
 def last_axis(site: Site) -> str | None:
-    for kind in site.outputs():
-        if kind.shape and kind.shape[-1] != 1:
-            stored = stored_bytes(kind)
-            if stored and padded_bytes(kind) >= WORTH_TELLING * stored:
-                return _padding(kind)
-    return None
+    return next((_padding(t) for t in _padded(site) if t.shape and t.shape[-1] != 1), None)

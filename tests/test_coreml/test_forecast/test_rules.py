@@ -154,6 +154,10 @@ def test_padding_is_told_in_bytes() -> None:
     assert f"{64 * 14 * (64 - 28):,} bytes more" in finding.reason
 
 
+def test_padding_of_little_is_not_told() -> None:
+    assert "ane-last-axis" not in rules_of(relu(1, 8, 14))
+
+
 def test_an_epsilon_that_vanishes_is_told() -> None:
     findings = forecast_of(norm(1e-9), {"a": IMAGE}).findings
     assert "epsilon is zero in fp16" in {f.reason for f in findings}

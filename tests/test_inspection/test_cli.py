@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from golden_files import check_golden
+
+from care_mobile.coreml.compute_plan import Comparison, ComputeDevice, Difference
+from care_mobile.coreml.forecast import Outlook
+from care_mobile.inspection.cli import main
+from care_mobile.inspection.inspector import inspect
+from care_mobile.inspection.results import Inspection
+
+Run = Callable[..., tuple[object, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Exit code, standard output and standard error of `care-inspect`."""
+
+    def run(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["care-inspect", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_tables(run: Run, small_package: Path) -> None:
+    code, out, err = run(small_package, "--operations")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    check_golden("inspection/coreml.txt", _sized(out))
+
+
+def test_tables_of_onnx(run: Run, small_onnx: Path) -> None:
+    code, out, err = run(small_onnx)
+    assert (code, err) == (0, "")
+    check_golden("inspection/onnx.txt", _sized(out))
+
+
+def test_json(run: Run, small_package: Path) -> None:
+    code, out, err = run(small_package, "--json")
+    assert (code, err) == (0, "")
+    assert Inspection.model_validate_json(out) == inspect(small_package)
+    content = json.loads(out)
+    content["size_bytes"] = 0  # of the whole folder, which holds what coremltools adds
+    content["facts"]["metadata"] = {}
+    check_golden("inspection/coreml.json", json.dumps(content, indent=2))
+
+
+def _sized(out: str) -> str:
+    """Without the size, which the versions of the writing tools change."""
+    first, _, rest = out.partition("\n")
+    return f"{first.rpartition(', ')[0]}, SIZE\n{rest}"
+
+
+def test_largest(run: Run, small_package: Path) -> None:
+    _, out, _ = run(small_package, "--largest", 1)
+    assert " stem " in out
+    assert " head " not in out
+
+
+def test_a_bundle(run: Run, small_onnx: Path, write_bundle: Callable[..., Path]) -> None:
+    bundle = write_bundle("tiny", small_onnx.read_bytes())
+    code, out, _ = run(bundle)
+    assert code == 0
+    assert out.startswith("tiny/model.onnx: ONNX model")
+    (bundle / "model.onnx").write_bytes(b"other")
+    code, _, err = run(bundle)
+    assert code == 5
+    assert "model.onnx is not the file the manifest describes" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.onnx", None, "does not exist"),
+        ("notes.txt", b"", "is no model of a known kind"),
+        ("net.mlmodel", b"", "the format of neural-network models"),
+        ("net.pth", b"", "cannot be inspected"),
+        ("net.onnx", b"", "holds no ONNX graph"),
+        ("net.pte", b"", "is no ExecuTorch program"),
+    ],
+)
+def test_bad_input_is_one_line(
+    run: Run, tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    code, out, err = run(tmp_path / name)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert [line[:6] for line in err.splitlines()] == ["error:", "  try:"]
+
+
+@pytest.mark.parametrize("name", ["folder", "net.mlpackage", "net.mlmodelc", "net.onnx"])
+def test_folders_that_are_no_model(run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    code, _, err = run(tmp_path / name)
+    assert code == 2
+    assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "pte"])
+def test_a_missing_package_says_how_to_get_it(
+    run: Run, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"model.{suffix}"
+    path.write_bytes(b"\0\0\0\0ET12" + bytes(64))
+    for module in ("onnx", "executorch.exir._serialize._program"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if not installed
+    code, _, err = run(path)
+    assert code == 5
+    assert "care-mobile[export]" in err
+
+
+def test_names_from_files_cannot_draw(run: Run, small_onnx: Path) -> None:
+    import onnx
+
+    model = onnx.load_model(str(small_onnx))
+    model.graph.node[0].name = "\x1b[31m[bold]red\nerror: forged"
+    model.producer_name = "\x1b]0;title\x07"
+    small_onnx.write_bytes(model.SerializeToString())
+    code, out, _ = run(small_onnx)
+    assert code == 0
+    assert "\x1b" not in out
+    assert "[bold]red error: forged" in out
+
+
+def test_a_comparison_is_printed(
+    run: Run, small_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = Comparison(
+        devices=dict.fromkeys(ComputeDevice, 1),
+        agreeing=2,
+        differences=(
+            Difference(
+                operation="stem",
+                operator="conv",
+                forecast=Outlook.EXPECTED,
+                preferred=ComputeDevice.GPU,
+            ),
+        ),
+        unmatched=("logits",),
+    )
+    plans: dict[str, Any] = {"compute_plan": lambda path: None, "compare": lambda *_: comparison}
+    for name, stand_in in plans.items():
+        monkeypatch.setattr(f"care_mobile.inspection.mlpackage.{name}", stand_in)
+    _, out, _ = run(small_package, "--compute-plan")
+    assert "neural engine 1, gpu 1, cpu 1" in out
+    assert "came true for 2 operations and not for 1; the plan does not name 1" in out
+    assert "Where they differ" in out
+
+
+def test_help_loads_nothing_heavy(script: Any) -> None:
+    source = (
+        "import sys\nimport care_mobile.inspection.cli\n"
+        "print([m for m in ('numpy', 'pydantic', 'onnx', 'torch') if m in sys.modules])"
+    )
+    done: SimpleNamespace = script(source)
+    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from care_mobile.errors import CareError, ModelFileError
+from care_mobile.inspection.inspector import inspect
+from care_mobile.inspection.results import ExecuTorchFacts, Inspection
+from care_mobile.inspection.xnnpack import read_partition
+
+CONV, GROUPED, LINEAR = (8 * 3 * 9 + 8), (8 * 4 * 9), (5 * 8 + 5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`xnnpack.pte` and `portable.pte`, the same network with and without a backend."""
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+            self.grouped = nn.Conv2d(8, 8, 3, groups=2, bias=False)
+            self.linear = nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.grouped(self.conv(x).relu()).flatten(2).transpose(1, 2)
+            return torch.cumsum(self.linear(torch.bmm(x @ x.transpose(1, 2), x)), 1)
+
+    folder = tmp_path_factory.mktemp("pte")
+    program = torch.export.export(Net().eval(), (torch.zeros(1, 3, 10, 10),))
+    for name, partitioner in (("xnnpack", [XnnpackPartitioner()]), ("portable", [])):
+        edge = to_edge_transform_and_lower(program, partitioner=partitioner)
+        (folder / f"{name}.pte").write_bytes(edge.to_executorch().buffer)
+    return folder
+
+
+def test_what_a_program_holds(folder: Path) -> None:
+    found = inspect(folder / "xnnpack.pte")
+    assert [(p.name, p.dtype, p.shape) for p in found.inputs] == [
+        ("input 0", "fp32", (1, 3, 10, 10))
+    ]
+    assert [(p.name, p.shape) for p in found.outputs] == [("output 0", (1, 36, 5))]
+    assert found.census["Conv2d"] == 2
+    assert found.census["FullyConnected"] == 1
+    assert found.operations == sum(found.census.values())
+    assert found.parameters == CONV + GROUPED + LINEAR
+    assert found.bytes_by_type == {"fp32": 4 * found.parameters}
+    convolutions = 64 * 8 * 27 + 36 * 8 * 36
+    products = 2 * 36 * 36 * 8
+    assert found.macs == convolutions + products + 36 * 8 * 5
+    assert found.layers[0].bytes == 4 * GROUPED
+    assert Inspection.model_validate_json(found.model_dump_json()) == found
+
+
+def test_delegates_and_what_they_left(folder: Path) -> None:
+    found = inspect(folder / "xnnpack.pte")
+    assert isinstance(found.facts, ExecuTorchFacts)
+    assert found.facts.methods == ("forward",)
+    (delegate,) = found.facts.delegates
+    assert delegate.backend == "XnnpackBackend"
+    assert delegate.operations == found.operations - sum(found.facts.outside.values())
+    assert "aten::cumsum.out" in found.facts.outside
+
+
+def test_without_a_backend(folder: Path) -> None:
+    found = inspect(folder / "portable.pte")
+    assert isinstance(found.facts, ExecuTorchFacts)
+    assert found.facts.delegates == ()
+    assert found.facts.outside == found.census
+    assert found.parameters == CONV + GROUPED + LINEAR
+    assert found.macs is None
+    assert "could not be counted" in found.macs_note
+
+
+def test_it_is_known_by_its_content(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes((folder / "xnnpack.pte").read_bytes())
+    assert inspect(path).macs == inspect(folder / "xnnpack.pte").macs
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 64, 1000])
+def test_truncated_programs(folder: Path, tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "model.pte"
+    path.write_bytes((folder / "xnnpack.pte").read_bytes()[:kept])
+    with pytest.raises(ModelFileError, match=r"model\.pte"):
+        inspect(path)
+
+
+def test_no_program(tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    path.write_text("<html>not found</html>")
+    with pytest.raises(ModelFileError, match="no ExecuTorch program"):
+        inspect(path)
+
+
+@given(position=st.integers(0, 4000), value=st.integers(0, 255))
+@settings(max_examples=30, deadline=None)
+def test_damage_is_one_line_or_harmless(folder: Path, position: int, value: int) -> None:
+    data = bytearray((folder / "xnnpack.pte").read_bytes())
+    data[position % len(data)] = value
+    path = folder / "damaged.pte"
+    path.write_bytes(data)
+    try:
+        name = inspect(path).name
+    except CareError as error:
+        name = str(error)
+    assert name
+    assert "\n" not in name
+
+
+@given(data=st.binary(max_size=300))
+@settings(max_examples=40, deadline=None)
+def test_payloads_that_are_none_are_not_understood(data: bytes) -> None:
+    assert read_partition(data, "p") is None
+    header = b"\0\0\0\0XH00\x1e\0" + (30).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+    found = read_partition(header + bytes(12) + data, "p")
+    assert found is None or found.layers == ()
