@@ -177,6 +177,9 @@ def _verifier(parity: Parity) -> str:
     """What must be said about how a bundle was checked; empty where nothing must."""
     if parity.status == "unverified":
         return parity.reason
+    beyond = [r.probes for r in parity.results if r.passed and not r.finite]
+    if beyond:
+        return f"inputs of {', '.join(beyond)} leave the range of its precision (not judged)"
     if parity.runtime == "coreml-interpreter":
         return (
             "checked by care-mobile's interpreter in the declared types, not by Apple's framework"
