@@ -13,6 +13,7 @@ from care_mobile.requirements import Availability, check, tool_versions, version
 from care_mobile.runtimes.coreml import LABELS_FILE
 
 from .base import Lowered, LowerJob, Options, Variant
+from .coreml_variants import CHOSEN, VARIANTS
 from .fast_lowering import lean_tracing
 
 if TYPE_CHECKING:
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.mlpackage"
 MIN_IOS = 17
 MAX_IOS = 18
-PASSES = (
-    "merge-local-branches",
-    "project-attention-once",
-    "join-memory-early",
-    "carry-memory-through-depthwise",
-    "closing-sum-into-conv",
-)
-"""What `coreml_variants.choose` chooses for CARE: the fewest operations."""
 
 
 class CoreMLTarget:
@@ -45,7 +38,7 @@ class CoreMLTarget:
         return check(("torch", "coremltools"), "export")
 
     def variant(self, options: Options) -> Variant:
-        return Variant(softmax=bool(options.labels), passes=PASSES)
+        return Variant(softmax=bool(options.labels), passes=VARIANTS[CHOSEN])
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
         return {
