@@ -80,9 +80,17 @@ def test_top1_agreement() -> None:
 def test_non_finite_results_fail(bad: float) -> None:
     have = logits()
     have[1, 2] = bad
-    result = measure("seeded", [logits()], [have], Threshold(None))
+    result = measure("seeded", [logits()], [have], Threshold(40.0))
     assert not result.finite
     assert not result.passed
+
+
+def test_beyond_the_range_is_reported_where_nothing_is_demanded() -> None:
+    have = logits()
+    have[1, 2] = np.inf
+    result = measure("large-range", [logits()], [have], Threshold(None))
+    assert not result.finite
+    assert result.passed
 
 
 def test_an_overflow_the_reference_shares_is_no_difference() -> None:

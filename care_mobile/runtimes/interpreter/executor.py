@@ -6,6 +6,7 @@ that needs them, so memory stays near the largest activations.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...coreml import Constant, MLPackage, Operand, Operation, Ref, TensorType
+from ...coreml.program import MAX_ELEMENTS
 from ...coreml.types import FLOATS
 from ...errors import CareError, RuntimeFailure, UsageError
 from .kernels import KERNELS
@@ -58,6 +60,7 @@ class Interpreter:
         self._last_use = _last_uses(package)
         self._types = package.main.types()
         _check_operators(package)
+        _check_sizes(package)
 
     def run(self, inputs: Mapping[str, AnyArray]) -> dict[str, Any]:
         """One inference; arrays (or a classifier's label and scores) by output name.
@@ -206,6 +209,18 @@ def _check_operators(package: MLPackage) -> None:
         f"{first.name!r} (operation {index} of {len(package.main.operations)}){also}",
         "docs/coreml.md lists the operators it knows",
     )
+
+
+def _check_sizes(package: MLPackage) -> None:
+    """Refuse what no memory holds before a kernel tries to make it."""
+    for operation in package.main.operations:
+        for named in operation.outputs:
+            shape = named.type.shape if isinstance(named.type, TensorType) else None
+            if math.prod(size or 1 for size in shape or ()) >= MAX_ELEMENTS:
+                raise RuntimeFailure(
+                    f"{operation.type} {named.name!r} claims a result of {named.type}",
+                    "the file is damaged or hostile: do not use it",
+                )
 
 
 def _last_uses(package: MLPackage) -> dict[str, int]:

@@ -52,6 +52,8 @@ class Numerics(Enum):
         if not isinstance(declared, TensorType) or declared.dtype == "string":
             return value
         working = self.working(declared.dtype)
+        if np.issubdtype(working, np.integer) and np.asarray(value).dtype.kind == "f":
+            return to_integer(np.asarray(value), working)
         if declared.dtype != "fp16" or self is Numerics.EXACT or keep_fp32:
             return np.asarray(value, working)
         with np.errstate(over="ignore"):  # overflow becomes infinity, as it does there
@@ -59,3 +61,16 @@ class Numerics(Enum):
         if self is Numerics.PESSIMISTIC:
             rounded[np.abs(rounded) < FP16_SMALLEST_NORMAL] = 0.0
         return rounded
+
+
+def to_integer(x: AnyArray, dtype: type[np.generic]) -> AnyArray:
+    """Floats as integers: towards zero, saturated, NaN as 0, as Arm processors convert.
+
+    Apple's reference is silent about values out of range, and numpy's result there depends on
+    the processor.
+    """
+    limits = np.iinfo(np.dtype(dtype))
+    # float64 holds every 32-bit limit exactly; the largest 64-bit one it would round up.
+    high = np.nextafter(2.0**63, 0) if limits.max > 2**53 else float(limits.max)
+    bounded = np.clip(np.nan_to_num(x.astype(np.float64), nan=0.0), float(limits.min), high)
+    return bounded.astype(dtype)

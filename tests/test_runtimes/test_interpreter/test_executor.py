@@ -113,3 +113,17 @@ def test_sums_inside_an_operation_stay_in_fp32() -> None:
         lambda x: mb.linear(x=x, weight=mb.const(val=weight)), {"x": x}, Numerics.DECLARED
     )
     assert result.item() == np.float16(2048 + 4095 / 2)
+
+
+def test_a_result_no_memory_holds_is_refused_first() -> None:
+    opened = package(
+        lambda x: mb.fill(shape=np.array([65536, 65536]), value=1.0, name="huge"), {"x": X}
+    )
+    with pytest.raises(RuntimeFailure, match="fill 'huge' claims a result of fp32"):
+        Interpreter(opened)
+
+
+def test_infinity_as_an_integer_saturates() -> None:
+    x = np.array([1e20, -1e20, np.nan, 1.9, -1.9], np.float32)
+    result = interpret(lambda x: mb.cast(x=x, dtype="int32"), {"x": x})
+    assert result.tolist() == [2**31 - 1, -(2**31), 0, 1, -1]

@@ -13,7 +13,7 @@ from scipy import special
 
 from ....coreml import TensorType
 from ....coreml.types import NUMPY
-from ..numerics import AnyArray
+from ..numerics import AnyArray, to_integer
 from ..registry import Arguments, Kernel, kernel
 
 _UNARY: dict[str, Callable[[AnyArray], AnyArray]] = {
@@ -115,8 +115,7 @@ def identity(arguments: Arguments) -> AnyArray:
 def cast(arguments: Arguments) -> AnyArray:
     """To another element type; floats lose their fraction on the way to integers.
 
-    Numbers out of an integer type's range go to its nearest value and NaN to zero, as Arm
-    processors convert; numpy's result depends on the processor. Integers wrap around.
+    Integers wrap around.
     """
     x, name = arguments.array("x"), arguments.text("dtype")
     if name not in (_CAST_IOS17 if arguments.opset >= 7 else _CAST):
@@ -124,9 +123,7 @@ def cast(arguments: Arguments) -> AnyArray:
         raise arguments.fault(f"has the dtype {name!r}, which is not known{since}")
     dtype = arguments.numerics.working(name)
     if np.issubdtype(x.dtype, np.floating) and np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(np.dtype(NUMPY[name]))
-        # float64 holds the limits of every 32-bit type.
-        x = np.clip(np.where(np.isnan(x), 0, x).astype(np.float64), limits.min, limits.max)
+        return to_integer(x, dtype)
     return x.astype(dtype)
 
 
