@@ -7,7 +7,7 @@ import numpy as np
 from ..program import Constant
 from ..types import TensorType
 from .results import Severity
-from .rule import APPLE_TRANSFORMERS, COMMUNITY, COREMLTOOLS, Site, rule
+from .rule import COMMUNITY, Site, rule
 
 MANY_SUBNORMAL = 0.1
 """Share of a weight's nonzero values; trained weights hold a few tenths of a percent."""
@@ -19,7 +19,7 @@ _FP16_MAGNITUDE = np.uint16(0x7FFF)
     "ane-infinity",
     "infinity or NaN as a constant",
     Severity.DOUBTFUL,
-    APPLE_TRANSFORMERS,
+    COMMUNITY,
     "write -4e4 for minus infinity, in masks for example",
 )
 def infinity(site: Site) -> str | None:
@@ -33,7 +33,7 @@ def infinity(site: Site) -> str | None:
     "ane-fp32-literal",
     "fp32 literal",
     Severity.DOUBTFUL,
-    COREMLTOOLS,
+    COMMUNITY,
     "write the number as fp16; compute_precision=FLOAT16 does",
 )
 def fp32_literal(site: Site) -> str | None:

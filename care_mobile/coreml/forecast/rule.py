@@ -14,6 +14,7 @@ from .results import Finding, RuleInfo, Severity
 
 COREMLTOOLS = "coremltools documentation"
 APPLE_TRANSFORMERS = "Apple, Deploying Transformers on the Apple Neural Engine"
+APPLE_FORUM = "an Apple engineer on the developer forums, thread 724930"
 COMMUNITY = "community measurements, a rule of thumb; see docs/coreml.md"
 
 

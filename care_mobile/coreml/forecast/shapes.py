@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .results import Severity
-from .rule import COMMUNITY, COREMLTOOLS, Site, rule
+from .rule import APPLE_FORUM, COMMUNITY, COREMLTOOLS, Site, rule
 
 MAX_RANK = 5
 MAX_AXIS = 16_384
@@ -37,11 +37,11 @@ def axis_limit(site: Site) -> str | None:
     "ane-dynamic-shape",
     "shape known only at run time",
     Severity.DOUBTFUL,
-    COREMLTOOLS,
+    APPLE_FORUM,
     "convert with fixed shapes, or with EnumeratedShapes",
 )
 def dynamic_shape(site: Site) -> str | None:
     for kind in site.tensors():
         if kind.shape is None or None in kind.shape:
-            return f"handles {kind}; enumerated shapes may stay, ranges are believed to leave"
+            return f"handles {kind}; of a range only the default shape runs there"
     return None
