@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...coreml import Constant, MLPackage, Operand, Operation, Ref, TensorType
-from ...coreml.program import MAX_ELEMENTS
 from ...coreml.types import FLOATS
+from ...coreml.values import MAX_ELEMENTS
 from ...errors import CareError, RuntimeFailure, UsageError
 from .kernels import KERNELS
 from .numerics import AnyArray, Numerics
