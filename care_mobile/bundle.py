@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -102,6 +103,42 @@ class Parity(Frozen):
     results: tuple[ProbeResult, ...] = ()
 
 
+FORECAST_NOTE = (
+    "A forecast by static rules. Apple publishes no list of what its Neural Engine takes; "
+    "MLComputePlan on a Mac tells what Core ML decides."
+)
+
+
+class Outlook(str, Enum):
+    """Where an operation may end up.
+
+    `neutral` operations compute no floating-point tensor: shapes, indices, and weights that are
+    decompressed when the model loads.
+    """
+
+    EXPECTED = "expected"
+    DOUBTFUL = "doubtful"
+    UNLIKELY = "unlikely"
+    NEUTRAL = "neutral"
+
+
+class ForecastSummary(Frozen):
+    """Where static rules expect Core ML to run a program's operations; no measurement.
+
+    Attributes:
+        operations: count by outlook; every outlook is there.
+        macs_share: share of the known multiply-accumulates by outlook, 0 to 1; empty when there
+            are none.
+        findings: count by rule.
+    """
+
+    note: str = FORECAST_NOTE
+    operations: dict[Outlook, int]
+    macs_share: dict[Outlook, float]
+    wasted_bytes: int
+    findings: dict[str, int]
+
+
 class FileEntry(Frozen):
     sha256: str
     size_bytes: int
@@ -130,6 +167,9 @@ class Manifest(Frozen):
     other_parity: tuple[Parity, ...] = Field(
         (), description="the same on further runtimes: Apple's framework, which runs on a Mac only"
     )
+    forecast: ForecastSummary | None = Field(
+        None, description="Core ML: what static rules expect of the Neural Engine; no measurement"
+    )
     model_file: str
     files: dict[str, FileEntry]
     created: datetime
@@ -147,14 +187,16 @@ class Manifest(Frozen):
 
     def sealed(self) -> Manifest:
         """A copy whose `integrity` matches its content."""
-        return self.model_copy(update={"integrity": self._digest()})
+        return self.model_copy(update={"integrity": digest(self.model_dump(mode="json"))})
 
-    def is_sealed(self) -> bool:
-        return self.integrity == self._digest()
 
-    def _digest(self) -> str:
-        content = self.model_dump(mode="json") | {"integrity": ""}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def digest(content: Mapping[str, object]) -> str:
+    """Hex SHA-256 of a manifest's content, its `integrity` left out.
+
+    Of the content as written: a field that a later version adds does not break older manifests.
+    """
+    bare = {**content, "integrity": ""}
+    return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
 
 
 class Bundle:
@@ -206,12 +248,13 @@ def read_manifest(path: Path) -> Manifest:
     if not file.is_file():
         raise BundleError(f"{path} is not a bundle: no {MANIFEST} in it", "name a bundle's folder")
     try:
-        manifest = Manifest.model_validate_json(file.read_bytes())
+        content = file.read_bytes()
+        manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         raise BundleError(f"{file}: {first_problem(error)}", _AGAIN) from error
     except OSError as error:
         raise BundleError(f"{file}: {error.strerror}", "check its permissions") from error
-    if not manifest.is_sealed():
+    if manifest.integrity != digest(json.loads(content)):
         raise BundleError(f"{file} was altered after it was written", _AGAIN)
     return manifest
 

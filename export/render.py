@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from care_mobile.bundle import Parity, PassReport
+from care_mobile.bundle import Outlook, Parity, PassReport
 from care_mobile.runtimes.interpreter.divergence import LIMIT_DB
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 from care_mobile.terminal import progress_console, result_console
@@ -162,6 +162,22 @@ def _bundles(report: ExportReport) -> Table:
     return table
 
 
+def _forecast(result: BundleResult) -> list[str]:
+    """A bundle's Neural Engine forecast, worded as one."""
+    found = result.forecast
+    if found is None:
+        return []
+    counts, shares = found.operations, found.macs_share
+    parts = [
+        f"{counts[outlook]} operations {outlook.value} ({shares.get(outlook, 0.0):.1%} of the work)"
+        for outlook in (Outlook.EXPECTED, Outlook.DOUBTFUL, Outlook.UNLIKELY)
+    ]
+    return [
+        f"{result.name}: Neural Engine forecast, by static rules and never a measurement: "
+        f"{', '.join(parts)}; care-inspect says why."
+    ]
+
+
 def _operations(result: BundleResult) -> str:
     return str(result.census.total) if result.census else "-"
 
@@ -236,6 +252,7 @@ def _notes(report: ExportReport) -> list[str]:
                 notes.append(f"  try: {result.failure.hint}")
     checked = [(r, p) for r in report.bundles for p in (r.parity, *r.other_parity) if p]
     notes += list(dict.fromkeys(f"{r.target}: {_verifier(p)}." for r, p in checked if _verifier(p)))
+    notes += [line for result in report.bundles for line in _forecast(result)]
     if any(n.random_weights for n in report.networks):
         notes.append(
             "Weights are random: the bundles are right for speed and parity, not for accuracy."

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-from care_mobile.bundle import Census, Parity, PassReport
+from care_mobile.bundle import Census, ForecastSummary, Parity, PassReport
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
@@ -52,6 +52,7 @@ class BundleResult(Frozen):
     census: Census | None = None
     parity: Parity | None = None
     other_parity: tuple[Parity, ...] = ()
+    forecast: ForecastSummary | None = None
     half_precision: HalfPrecision | None = None
     failure: Failure | None = None
     seconds: float

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from care_mobile.bundle import Census, TensorSpec
+from care_mobile.bundle import Census, ForecastSummary, TensorSpec
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import Preprocessing
 from care_mobile.requirements import Availability
@@ -53,6 +53,7 @@ class Lowered(Frozen):
     model_file: str
     census: Census
     rewrites: dict[str, int]
+    forecast: ForecastSummary | None = None
 
 
 class Target(Protocol):

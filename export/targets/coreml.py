@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from care_mobile.bundle import Census
+from care_mobile.coreml import open_package
+from care_mobile.coreml.forecast import forecast
 from care_mobile.errors import TargetError
 from care_mobile.inputs import InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
@@ -78,7 +80,12 @@ class CoreMLTarget:
             (folder / LABELS_FILE).write_text(
                 "\n".join(job.options.labels) + "\n", encoding="utf-8"
             )
-        return Lowered(model_file=MODEL_FILE, census=_census(model.get_spec()), rewrites=rewrites)
+        return Lowered(
+            model_file=MODEL_FILE,
+            census=_census(model.get_spec()),
+            rewrites=rewrites,
+            forecast=forecast(open_package(folder / MODEL_FILE)).summary(),
+        )
 
 
 def _input_type(ct: Any, job: LowerJob) -> Any:

@@ -4,26 +4,22 @@ Apple publishes no list of what its Neural Engine takes. What is here are docume
 rules of thumb; only `MLComputePlan` on a Mac, or a device, tells the truth.
 """
 
+from ...bundle import Outlook
 from .assess import forecast
 from .registry import RULES
 from .results import (
-    NOTE,
     Finding,
     Forecast,
-    ForecastSummary,
     OperationForecast,
-    Outlook,
     RuleInfo,
     Severity,
 )
 from .rule import Rule
 
 __all__ = [
-    "NOTE",
     "RULES",
     "Finding",
     "Forecast",
-    "ForecastSummary",
     "OperationForecast",
     "Outlook",
     "Rule",

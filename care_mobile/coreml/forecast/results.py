@@ -5,25 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from enum import Enum
 
+from ...bundle import FORECAST_NOTE, ForecastSummary, Outlook
 from ...frozen import Frozen
-
-NOTE = (
-    "A forecast by static rules. Apple publishes no list of what its Neural Engine takes; "
-    "MLComputePlan on a Mac tells what Core ML decides."
-)
-
-
-class Outlook(str, Enum):
-    """Where an operation may end up.
-
-    `neutral` operations compute no floating-point tensor: shapes, indices, and weights that are
-    decompressed when the model loads.
-    """
-
-    EXPECTED = "expected"
-    DOUBTFUL = "doubtful"
-    UNLIKELY = "unlikely"
-    NEUTRAL = "neutral"
 
 
 class Severity(str, Enum):
@@ -64,23 +47,6 @@ class RuleInfo(Frozen):
     source: str
 
 
-class ForecastSummary(Frozen):
-    """What goes into a bundle's manifest.
-
-    Attributes:
-        operations: count by outlook; every outlook is there.
-        macs_share: share of the known multiply-accumulates by outlook, 0 to 1; empty when there
-            are none.
-        findings: count by rule.
-    """
-
-    note: str = NOTE
-    operations: dict[Outlook, int]
-    macs_share: dict[Outlook, float]
-    wasted_bytes: int
-    findings: dict[str, int]
-
-
 class Forecast(Frozen):
     """The forecast for a program.
 
@@ -92,7 +58,7 @@ class Forecast(Frozen):
         rules: those that fired.
     """
 
-    note: str = NOTE
+    note: str = FORECAST_NOTE
     macs: int
     uncounted: int
     wasted_bytes: int

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...coreml import Constant, MLPackage, Operand, Operation, Ref, TensorType
-from ...coreml.types import FLOATS
+from ...coreml.types import FLOATS, NUMPY
 from ...coreml.values import MAX_ELEMENTS
 from ...errors import CareError, RuntimeFailure, UsageError
 from .kernels import KERNELS
@@ -60,7 +60,7 @@ class Interpreter:
         self._last_use = _last_uses(package)
         self._types = package.main.types()
         _check_operators(package)
-        _check_sizes(package)
+        _check_results(package)
 
     def run(self, inputs: Mapping[str, AnyArray]) -> dict[str, Any]:
         """One inference; arrays (or a classifier's label and scores) by output name.
@@ -211,10 +211,16 @@ def _check_operators(package: MLPackage) -> None:
     )
 
 
-def _check_sizes(package: MLPackage) -> None:
-    """Refuse what no memory holds before a kernel tries to make it."""
+def _check_results(package: MLPackage) -> None:
+    """Refuse types no kernel has and sizes no memory holds before a kernel tries."""
     for operation in package.main.operations:
         for named in operation.outputs:
+            if isinstance(named.type, TensorType) and named.type.dtype not in NUMPY:
+                raise RuntimeFailure(
+                    f"{operation.type} {named.name!r} gives {named.type}, a type the interpreter "
+                    "does not compute with",
+                    "convert the network in fp16 or fp32",
+                )
             shape = named.type.shape if isinstance(named.type, TensorType) else None
             if math.prod(size or 1 for size in shape or ()) >= MAX_ELEMENTS:
                 raise RuntimeFailure(

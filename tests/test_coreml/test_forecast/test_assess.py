@@ -9,9 +9,9 @@ import pytest
 from forecasts import forecast_of
 from ml_programs import mb, write_package
 
+from care_mobile.bundle import FORECAST_NOTE
 from care_mobile.coreml import open_package
 from care_mobile.coreml.forecast import (
-    NOTE,
     Forecast,
     ForecastSummary,
     Outlook,
@@ -144,6 +144,6 @@ def test_the_summary_is_the_forecast_without_operations(build: Any) -> None:
 
 def test_it_says_that_it_is_a_forecast() -> None:
     found = assess(conventional)
-    assert found.note == found.summary().note == NOTE
-    assert "forecast" in NOTE
-    assert "MLComputePlan" in NOTE
+    assert found.note == found.summary().note == FORECAST_NOTE
+    assert "forecast" in FORECAST_NOTE
+    assert "MLComputePlan" in FORECAST_NOTE

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ml_programs import interpret, mb, package
 
+from care_mobile.coreml import Named, TensorType
 from care_mobile.errors import RuntimeFailure, UsageError
 from care_mobile.runtimes.interpreter import KERNELS, Interpreter, Numerics
 
@@ -127,3 +130,12 @@ def test_infinity_as_an_integer_saturates() -> None:
     x = np.array([1e20, -1e20, np.nan, 1.9, -1.9], np.float32)
     result = interpret(lambda x: mb.cast(x=x, dtype="int32"), {"x": x})
     assert result.tolist() == [2**31 - 1, -(2**31), 0, 1, -1]
+
+
+def test_a_type_without_arithmetic_is_refused() -> None:
+    opened = package(lambda x: mb.relu(x=x, name="y"), {"x": X})
+    operation = opened.main.operations[0]
+    brain = dataclasses.replace(operation, outputs=(Named("y", TensorType("bf16", (1, 3))),))
+    main = dataclasses.replace(opened.main, operations=(brain,))
+    with pytest.raises(RuntimeFailure, match=r"relu 'y' gives bf16\[1,3\], a type the interpreter"):
+        Interpreter(dataclasses.replace(opened, main=main))
