@@ -6,7 +6,7 @@ With factors g_i per channel (one where a term is plain), a 1x1 convolution and 
 
 One concatenation and one convolution instead of a convolution, two additions and a product, summed
 in the convolution's accumulator rather than rounded term by term; more multiplications, most of
-them by zero.
+them by zero, so only where they do not more than double the convolution's.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ def _close(network: Network, node: fx.Node) -> None:
     assert conv is not None
     terms = [_term(network, a, conv.out_channels) for a in addends if a is not convs[0]]
     reason = _why_not(network, convs[0], conv, [network.shape(a) for a in addends])
+    if not reason and len(terms) * conv.out_channels > conv.in_channels:
+        reason = f"{convs[0].target} would more than double its multiplications"
     if reason or any(term is None for term in terms):
         network.leave(node, reason or "a term is scaled by more than a factor per channel")
         return

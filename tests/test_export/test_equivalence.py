@@ -7,7 +7,8 @@ from torch import nn
 
 from care_mobile.errors import EquivalenceError, ModelError
 from care_mobile.export.equivalence import TOLERANCE, reparameterize
-from care_mobile.export.reparam import DEFAULT, OPTIONAL, Network, Pass, select, trace
+from care_mobile.export.reparam import DEFAULT, OPTIONAL, Network, Pass, further, select, trace
+from care_mobile.export.targets.coreml_variants import CHOSEN, VARIANTS
 from care_mobile.inputs import InputRange, Preprocessing, Resolution
 from care_mobile.models.care import LinearAttention
 from care_mobile.models.catalog import create_model
@@ -57,12 +58,52 @@ def test_every_input_range_gives_the_same_logits(value: InputRange) -> None:
     assert proven.passes[0].places == (value is not InputRange.NORMALIZED)
 
 
-def test_the_optional_passes_are_exact_too() -> None:
-    model = create_model("care_s0").eval()
+@pytest.mark.parametrize("name", ["care_s0", "care_s2"])
+def test_the_passes_of_core_ml_are_exact_on_care(name: str) -> None:
+    model = create_model(name).eval()
     load_weights(model, "random:2")
-    passes = select(added=[p.name for p in OPTIONAL])
-    proven = reparameterize(model, passes, preprocessing(96, 64), lively=True)
-    assert [report.places > 0 for report in proven.passes[-2:]] == [True, True]
+    shared = reparameterize(model, DEFAULT, preprocessing(96, 64), lively=True)
+    proven = shared.then(further(VARIANTS[CHOSEN], DEFAULT))
+    blocks = sum(len(stage.blocks) for stage in model.stages)
+    attentions = sum(isinstance(m, LinearAttention) for m in model.modules())
+    assert {report.name: report.places for report in proven.passes[len(DEFAULT) :]} == {
+        "merge-local-branches": 2 * (blocks - attentions) + attentions,
+        "project-attention-once": attentions,
+        "join-memory-early": blocks,
+        "carry-memory-through-depthwise": blocks - attentions,
+        "closing-sum-into-conv": blocks - 1,
+    }
+    assert not any(report.left for report in proven.passes[len(DEFAULT) :])
+    assert proven.passes[-1].operations_after < 0.7 * shared.passes[-1].operations_after
+
+
+def test_further_passes_leave_the_network_they_start_from() -> None:
+    model = lively(tiny_care()).float()
+    shared = reparameterize(model, DEFAULT, preprocessing(64, 64), lively=True)
+    x, before = torch.randn(1, 3, 64, 64), shared.model
+    with torch.no_grad():
+        want = before(x)
+        shared.then(further(VARIANTS[CHOSEN], DEFAULT))
+        assert torch.equal(shared.model(x), want)
+    assert len(shared.passes) == len(DEFAULT)
+
+
+def test_further_passes() -> None:
+    names = [p.name for p in OPTIONAL]
+    assert [p.name for p in further(reversed(names), DEFAULT)] == names
+    assert [p.name for p in further(names, select(names[:2]))] == names[2:]
+    assert [p.name for p in further(names, DEFAULT, names[1:])] == names[:1]
+    assert further(names, DEFAULT, ["all"]) == ()
+
+
+def test_merged_residuals_are_exact_and_leave_nothing_to_close() -> None:
+    model = lively(tiny_care()).float()
+    shared = reparameterize(
+        model, select(["merge-memory-residuals"]), preprocessing(64, 96), lively=True
+    )
+    proven = shared.then(further(VARIANTS[CHOSEN], DEFAULT))
+    assert shared.passes[-1].places == 5
+    assert {r.name: r.places for r in proven.passes}["closing-sum-into-conv"] == 0
 
 
 def _break_a_block(network: Network) -> None:
