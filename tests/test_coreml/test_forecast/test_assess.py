@@ -9,11 +9,10 @@ import pytest
 from forecasts import forecast_of
 from ml_programs import mb, write_package
 
-from care_mobile.bundle import FORECAST_NOTE
+from care_mobile.bundle import FORECAST_NOTE, ForecastSummary
 from care_mobile.coreml import open_package
 from care_mobile.coreml.forecast import (
     Forecast,
-    ForecastSummary,
     Outlook,
     Severity,
     forecast,
