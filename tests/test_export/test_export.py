@@ -109,6 +109,22 @@ def test_the_manifest_tells_the_whole_story(care_s0: dict[str, object]) -> None:
     assert all(p.relative_error <= 1e-10 for p in found.passes)
 
 
+def test_core_ml_gets_a_program_of_its_own(care_s0: dict[str, object]) -> None:
+    found = manifest(care_s0, "coreml-fp16").manifest
+    shared = manifest(care_s0, "onnx-fp32").manifest.passes
+    assert found.passes[: len(shared)] == shared
+    assert [p.name for p in found.passes[len(shared) :]] == [
+        "merge-local-branches",
+        "project-attention-once",
+        "join-memory-early",
+        "carry-memory-through-depthwise",
+        "closing-sum-into-conv",
+    ]
+    assert found.census.total <= 400
+    assert not {"batch_norm", "transpose", "inverse"} & set(found.census.by_type)
+    assert found.rewrites["normal-epsilons"] == 13  # twelve attentions and the last LayerNorm
+
+
 def test_nothing_in_the_bundles_names_this_machine(care_s0: dict[str, object]) -> None:
     folder = Path(str(care_s0["folder"]))
     home = str(Path(__file__).parents[2]).encode()
