@@ -71,7 +71,7 @@ class NetworkResult(Frozen):
     weights: str
     random_weights: bool
     passes: tuple[PassReport, ...]
-    target_passes: dict[str, tuple[PassReport, ...]] = {}
+    target_passes: dict[str, tuple[PassReport, ...]]
     opaque: dict[str, str]
 
 
