@@ -142,7 +142,7 @@ def _verify(
     for verifier in target.verifiers:
         found = get_runtime(verifier).availability()
         if not found.usable:
-            reason = f"not verified on this machine: {found.detail}"
+            reason = f"was not run on this machine: {found.detail}"
             parities.append(Parity(status="unverified", runtime=verifier, reason=reason))
             continue
         with tempfile.TemporaryDirectory(prefix="care-parity-") as scratch:

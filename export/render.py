@@ -12,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from care_mobile.bundle import Outlook, Parity, PassReport
+from care_mobile.runtimes.coreml_interpreter import CoreMLInterpreter
 from care_mobile.runtimes.interpreter.divergence import LIMIT_DB
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 from care_mobile.terminal import progress_console, result_console
@@ -168,13 +169,12 @@ def _forecast(result: BundleResult) -> list[str]:
     if found is None:
         return []
     counts, shares = found.operations, found.macs_share
-    parts = [
-        f"{counts[outlook]} operations {outlook.value} ({shares.get(outlook, 0.0):.1%} of the work)"
-        for outlook in (Outlook.EXPECTED, Outlook.DOUBTFUL, Outlook.UNLIKELY)
-    ]
+    total = sum(counts.values()) - counts[Outlook.NEUTRAL]
     return [
-        f"{result.name}: Neural Engine forecast, by static rules and never a measurement: "
-        f"{', '.join(parts)}; care-inspect says why."
+        f"{result.name}: forecast by static rules, no measurement: {counts[Outlook.EXPECTED]} of "
+        f"{total} operations ({shares.get(Outlook.EXPECTED, 0.0):.1%} of the work) expected on the "
+        f"Neural Engine, {counts[Outlook.DOUBTFUL]} doubtful, {counts[Outlook.UNLIKELY]} unlikely; "
+        "care-inspect says why."
     ]
 
 
@@ -189,18 +189,17 @@ def _partitions(result: BundleResult) -> str:
     return f"{census.partitions}, {census.fallback} outside"
 
 
-def _verifier(parity: Parity) -> str:
-    """What must be said about how a bundle was checked; empty where nothing must."""
+def _verification(parity: Parity) -> list[str]:
+    """What must be said about how a bundle was checked."""
     if parity.status == "unverified":
-        return parity.reason
-    beyond = [r.probes for r in parity.results if r.passed and not r.finite]
+        return [f"{parity.runtime or 'its runtime'} {parity.reason}"]
+    lines = []
+    if parity.runtime == CoreMLInterpreter.name:
+        lines.append("checked by care-mobile's interpreter in the declared types")
+    beyond = [result.probes for result in parity.results if result.passed and not result.finite]
     if beyond:
-        return f"inputs of {', '.join(beyond)} leave the range of its precision (not judged)"
-    if parity.runtime == "coreml-interpreter":
-        return (
-            "checked by care-mobile's interpreter in the declared types, not by Apple's framework"
-        )
-    return ""
+        lines.append(f"{', '.join(beyond)} inputs leave the range of its precision (not judged)")
+    return lines
 
 
 def _agreement(parity: Parity | None) -> tuple[str, str, str]:
@@ -251,7 +250,8 @@ def _notes(report: ExportReport) -> list[str]:
             if result.failure.hint:
                 notes.append(f"  try: {result.failure.hint}")
     checked = [(r, p) for r in report.bundles for p in (r.parity, *r.other_parity) if p]
-    notes += list(dict.fromkeys(f"{r.target}: {_verifier(p)}." for r, p in checked if _verifier(p)))
+    said = (f"{r.target}: {line}." for r, p in checked for line in _verification(p))
+    notes += dict.fromkeys(said)
     notes += [line for result in report.bundles for line in _forecast(result)]
     if any(n.random_weights for n in report.networks):
         notes.append(

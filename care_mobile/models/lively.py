@@ -50,7 +50,8 @@ def _value(module: nn.Module, leaf: str, tensor: Tensor, rng: torch.Generator) -
         return uniform(0.5, 1.5)
     if leaf == "weight" and tensor.dim() >= 2:
         fan_in = tensor[0].numel()
-        return normal((2.0 / fan_in) ** 0.5)
+        # Not He's gain of 2: residual blocks add up, and activations would grow to thousands.
+        return normal((1.0 / fan_in) ** 0.5)
     if leaf == "weight" or dict(module.named_parameters(recurse=False)).get(leaf) is None:
         return tensor.clone()  # PReLU slopes, constant buffers: structure, not weights
     if tensor.squeeze().dim() <= 1:  # a layer scale

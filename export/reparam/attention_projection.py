@@ -31,10 +31,12 @@ _FLOOR = -1000.0
 """exp is zero from here on in every format; without a floor, a clamp becomes one at -infinity,
 which the Neural Engine is said not to take."""
 
-
 _HEADROOM = 2.0**-3
 """Lets the normaliser reach 2^19 before half precision overflows, which would silence a token; in
 exchange an epsilon raised to 2^-14 counts as 2^-11, a twentieth of a percent where m q is one."""
+
+_SMALLEST_SCALE = 2.0**-12
+"""Keeps scale * a a normal number of half precision on maps of many thousand positions."""
 
 
 class ProjectedLinearAttention(nn.Module):
@@ -75,7 +77,7 @@ def _rewrite(network: Network) -> None:
             network.leave(node, reason or "q and k come from no convolution")
             continue
         _, channels, height, width = network.shape(a) or (0, 0, 0, 0)
-        scale = _HEADROOM * 2.0 ** -round(math.log2(height * width))
+        scale = max(_SMALLEST_SCALE, _HEADROOM * 2.0 ** -round(math.log2(height * width)))
         projection = _projection(conv, channels // attention.heads, scale)
         module = ProjectedLinearAttention(projection, attention.heads, attention.eps, scale)
         name = network.add_module(node, "projected", module.eval())

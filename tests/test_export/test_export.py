@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from networks import tiny_care
 
-from care_mobile.bundle import MANIFEST, Bundle
+from care_mobile.bundle import MANIFEST, Bundle, Outlook
 from care_mobile.models.checkpoint import load_weights
 
 from .commands import run
@@ -37,7 +38,7 @@ def test_every_target_is_there(care_s0: dict[str, object]) -> None:
     folder = Path(str(care_s0["folder"]))
     assert sorted(p.name for p in folder.iterdir()) == sorted(f"care_s0-{t}" for t in TARGETS)
     statuses = {b["target"]: b["status"] for b in care_s0["bundles"]}  # type: ignore[attr-defined]
-    assert statuses == {"coreml": "unverified", "onnx": "verified", "executorch": "verified"}
+    assert statuses == {"coreml": "verified", "onnx": "verified", "executorch": "verified"}
 
 
 @pytest.mark.parametrize("which", ["onnx-fp32", "executorch-fp32"])
@@ -59,10 +60,27 @@ def test_parity_in_float32(care_s0: dict[str, object], which: str) -> None:
     assert all(result.passed for result in parity.results)
 
 
-def test_core_ml_says_that_it_is_unverified(care_s0: dict[str, object]) -> None:
-    parity = manifest(care_s0, "coreml-fp16").manifest.parity
-    assert parity.status == "unverified"
-    assert "not verified on this machine" in parity.reason
+def test_core_ml_is_verified_by_the_interpreter(care_s0: dict[str, object]) -> None:
+    found = manifest(care_s0, "coreml-fp16").manifest
+    assert (found.parity.status, found.parity.runtime) == ("verified", "coreml-interpreter")
+    for result in found.parity.results:
+        if result.probes in ("seeded", "photos", "zeros", "constant"):
+            assert result.finite
+            assert result.psnr_db >= 60
+    if sys.platform != "darwin":
+        (framework,) = found.other_parity
+        assert (framework.status, framework.runtime) == ("unverified", "coreml")
+        assert "macOS only" in framework.reason
+
+
+def test_the_forecast_finds_nothing_that_leaves_the_neural_engine(
+    care_s0: dict[str, object],
+) -> None:
+    found = manifest(care_s0, "coreml-fp16").manifest
+    assert found.forecast is not None
+    assert found.forecast.macs_share[Outlook.EXPECTED] > 0.99
+    assert found.forecast.operations[Outlook.DOUBTFUL] == 0
+    assert not {"ane-epsilon", "ane-transpose", "ane-infinity"} & set(found.forecast.findings)
 
 
 @pytest.mark.parametrize("which", TARGETS)

@@ -12,7 +12,16 @@ import typer
 from golden_files import check_golden
 from rich.console import Console
 
-from care_mobile.bundle import Census, LeftAlone, Manifest, Parity, PassReport, ProbeResult
+from care_mobile.bundle import (
+    Census,
+    ForecastSummary,
+    LeftAlone,
+    Manifest,
+    Outlook,
+    Parity,
+    PassReport,
+    ProbeResult,
+)
 from care_mobile.export import render
 from care_mobile.export.result import (
     BundleResult,
@@ -22,6 +31,8 @@ from care_mobile.export.result import (
     Status,
 )
 from care_mobile.inputs import Resolution
+from care_mobile.runtimes.interpreter.divergence import OperationDivergence
+from care_mobile.runtimes.interpreter.half_precision import Candidate, HalfPrecision
 
 SIZE = Resolution(width=224, height=224)
 
@@ -35,6 +46,24 @@ def bundle(target: str, status: Status, **others: object) -> BundleResult:
     return BundleResult(
         name=f"care_s0-{target}", model="care_s0", target=target, precision="fp32",
         resolution=SIZE, status=status, seconds=12.5, **others,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def half_precision() -> HalfPrecision:
+    worst = [
+        OperationDivergence(
+            index=i, operation=f"bmm_{i}", operator="matmul", dtype="fp16", psnr_db=30.0 + i,
+            alone_psnr_db=20.0 + i, largest=70_000.0 / i, overflows=i, subnormals=0, underflows=2,
+            nans=0,
+        )
+        for i in (1, 2)
+    ]  # fmt: skip
+    return HalfPrecision(
+        output_psnr_db=31.4, first=worst[0], kept_psnr_db=58.2,
+        worst=(
+            Candidate(divergence=worst[0], consumers=("add_1",), gain_db=26.8, keep_fp32=True),
+            Candidate(divergence=worst[1], consumers=("div_1",), gain_db=0.2, keep_fp32=False),
+        ),
     )  # fmt: skip
 
 
@@ -66,16 +95,32 @@ def report() -> ExportReport:
         total=668, by_type={"conv": 668}, delegated=654, fallback=14, partitions=2,
         fallback_by_type={"mean": 14},
     )  # fmt: skip
-    reason = "not verified on this machine: Apple's framework runs on macOS only"
+    interpreted = agreed.model_copy(update={
+        "runtime": "coreml-interpreter",
+        "results": (*agreed.results, probe("large-range", finite=False, psnr_db=-200.0)),
+    })  # fmt: skip
+    unrun = Parity(
+        status="unverified",
+        runtime="coreml",
+        reason="was not run on this machine: Apple's framework runs on macOS only",
+    )
+    forecast = ForecastSummary(
+        operations={Outlook.EXPECTED: 397, Outlook.DOUBTFUL: 0, Outlook.UNLIKELY: 1,
+                    Outlook.NEUTRAL: 0},
+        macs_share={Outlook.EXPECTED: 1.0}, wasted_bytes=1024, findings={"ane-fp32": 1},
+    )  # fmt: skip
     path = Path("bundles/x")
     return ExportReport(
         output=Path("bundles"), seconds=58.4, networks=(network,),
         bundles=(
             bundle("onnx", Status.VERIFIED, path=path, size_bytes=25_340_000, parity=agreed,
                    census=Census(total=580, by_type={"Conv": 580})),
-            bundle("coreml", Status.UNVERIFIED, path=path, size_bytes=13_300_000,
-                   census=Census(total=569, by_type={"conv": 569}),
-                   parity=Parity(status="unverified", reason=reason)),
+            bundle("coreml", Status.VERIFIED, path=path, size_bytes=13_300_000,
+                   census=Census(total=569, by_type={"conv": 569}), parity=interpreted,
+                   other_parity=(unrun,), forecast=forecast, half_precision=half_precision()),
+            bundle("unchecked", Status.UNVERIFIED, path=path, size_bytes=13_300_000,
+                   parity=Parity(status="unverified", runtime="onnxruntime",
+                                 reason="was not run on this machine: missing: onnxruntime")),
             bundle("executorch", Status.PARITY_FAILED, census=delegated, parity=agreed,
                    failure=Failure(message="care_s0-executorch differs from the reference",
                                    hint="--keep-failed keeps the bundle", exit_code=3)),
@@ -105,7 +150,7 @@ def test_the_manifests_schema() -> None:
 
 def test_a_tools_failure_outranks_parity() -> None:
     assert report().exit_code == 1
-    alone = report().model_copy(update={"bundles": report().bundles[2:3]})
+    alone = report().model_copy(update={"bundles": report().bundles[3:4]})
     assert alone.exit_code == 3
     assert report().model_copy(update={"bundles": report().bundles[:2]}).exit_code == 0
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ...bundle import Outlook
 from ..macs import operation_macs
 from ..package import MLPackage
 from ..program import Function
 from ..types import ValueType
 from .layout import padded_bytes, stored_bytes
 from .registry import RULES
-from .results import Finding, Forecast, OperationForecast, Outlook, Severity
+from .results import Finding, Forecast, OperationForecast, Severity
 from .rule import Site
 
 
