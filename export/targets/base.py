@@ -45,6 +45,10 @@ class LowerJob(Frozen):
     preprocessing: Preprocessing
     weights: str
     options: Options
+    calibration: Path | None = None
+    """An .npz with `images` (n, C, H, W), float32 in the input range, for integer precisions."""
+    keep_float: tuple[str, ...] = ()
+    """Nodes of the captured program that an integer precision leaves in float."""
 
 
 class Lowered(Frozen):

@@ -1,0 +1,1 @@
+"""Lower precisions: calibration, which layers to keep in float, and a recipe per target."""
