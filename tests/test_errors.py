@@ -11,6 +11,7 @@ CODES = {
     "TargetError": 1,
     "UsageError": 2,
     "CheckpointError": 2,
+    "ModelFileError": 2,
     "ModelError": 2,
     "EquivalenceError": 3,
     "ParityError": 3,

@@ -138,7 +138,7 @@ def test_ctrl_c_in_mid_export_leaves_earlier_bundles_intact(exported: Path) -> N
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
-        if "lowering" in line:
+        if "capturing" in line:  # seconds before it is done, so that a busy machine is no race
             break
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     rest = process.stderr.read()
