@@ -61,7 +61,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     if code == INTERRUPTED:
-        _say("interrupted; bundles finished so far are intact", "")
+        _say("interrupted; what was finished is intact", "")
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from ..terminal import progress_console, result_console, run_command
+
+if TYPE_CHECKING:
+    from ..runtimes.interpreter.divergence import Divergence
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -35,6 +38,18 @@ def care_inspect(
             "--compute-plan", help="Core ML, on a Mac: compare the forecast with Core ML's plan."
         ),
     ] = False,
+    divergence: Annotated[
+        bool,
+        typer.Option(
+            "--divergence",
+            help="Core ML: run it on noise in its declared types and in float64, and name the "
+            "operations that differ most.",
+        ),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Core ML: the same with another package of this network as reference."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Say what a model file holds: inputs, operations, weights, multiply-accumulates, and for
@@ -54,12 +69,28 @@ def care_inspect(
             found = inspect(path, largest, compute_plan)
     else:
         found = inspect(path, largest, compute_plan)
+    if divergence or against:
+        found = found.model_copy(update={"divergence": _diverge(path, against)})
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return
     from .render import print_inspection
 
     print_inspection(found, result_console(), operations)
+
+
+def _diverge(path: Path, against: Path | None) -> Divergence:
+    from rich.progress import Progress
+
+    from .divergence import diverge
+
+    with Progress(console=progress_console(), transient=True) as progress:
+        task = progress.add_task("running every operation", total=None)
+        return diverge(
+            path,
+            against,
+            on_operation=lambda done, total: progress.update(task, completed=done, total=total),
+        )
 
 
 def main() -> NoReturn:

@@ -35,15 +35,18 @@ def inspect(path: Path, largest: int = 10, with_plan: bool = False) -> Inspectio
             wanted where there is none.
     """
     path = Path(path)
-    if _is_bundle(path):
+    if is_bundle(path):
         bundle = Bundle.open(path)
         found = _inspect_model(bundle.model_path, largest, with_plan)
         return found.model_copy(update={"bundle": bundle.name})
     return _inspect_model(path, largest, with_plan)
 
 
-def _is_bundle(path: Path) -> bool:
-    """By the names as they are: some file systems take Manifest.json of a package for ours."""
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a bundle's folder.
+
+    By the names as they are: some file systems take Manifest.json of a package for ours.
+    """
     try:
         return path.is_dir() and MANIFEST in {item.name for item in path.iterdir()}
     except OSError as error:

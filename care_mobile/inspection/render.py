@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from ..runtimes.interpreter.divergence import Divergence
 from .forecast_tables import print_comparison, print_forecast, print_operations
 from .results import CoreMLFacts, ExecuTorchFacts, Inspection, OnnxFacts, Port
 from .text import amount, cell, megabytes, one_line
@@ -30,6 +31,9 @@ def print_inspection(found: Inspection, console: Console, operations: bool = Fal
             print_operations(found.forecast, console)
     if found.comparison is not None:
         print_comparison(found.comparison, console)
+    if found.divergence is not None:
+        console.print(_divergence(found.divergence))
+        console.print(_first(found.divergence), markup=False)
 
 
 def _kind(found: Inspection) -> str:
@@ -124,3 +128,34 @@ def _layers(found: Inspection) -> Table:
             amount(layer.macs),
         )
     return table
+
+
+def _divergence(found: Divergence) -> Table:
+    table = Table(
+        title=f"{cell(found.other)} against {cell(found.reference)}: the worst operations",
+        title_justify="left",
+    )
+    table.add_column("operation", overflow="fold")
+    for column in ("alone dB", "so far dB", "largest", "over", "subnormal", "zeroed", "NaN"):
+        table.add_column(column, justify="right")
+    for entry in found.worst():
+        alone = entry.alone_psnr_db
+        counts = (entry.overflows, entry.subnormals, entry.underflows, entry.nans)
+        table.add_row(
+            f"{cell(entry.operator)} {cell(entry.operation)}",
+            "-" if alone is None else f"{alone:.1f}",
+            f"{entry.psnr_db:.1f}",
+            f"{entry.largest:.3g}",
+            *map(str, counts),
+        )
+    return table
+
+
+def _first(found: Divergence) -> str:
+    count = len(found.operations)
+    if found.first is None:
+        return f"None of {count} operations falls below {found.limit_db:.0f} dB. Input: noise."
+    where = f"{found.first.operator} {one_line(found.first.operation)}"
+    return (
+        f"The first of {count} operations below {found.limit_db:.0f} dB is {where}. Input: noise."
+    )

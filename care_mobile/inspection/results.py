@@ -10,6 +10,7 @@ from pydantic import Field
 from ..coreml.compute_plan import Comparison
 from ..coreml.forecast import Forecast
 from ..frozen import Frozen
+from ..runtimes.interpreter.divergence import Divergence
 
 
 class Port(Frozen):
@@ -117,6 +118,7 @@ class Inspection(Frozen):
     facts: Annotated[CoreMLFacts | OnnxFacts | ExecuTorchFacts, Field(discriminator="format")]
     forecast: Forecast | None = None
     comparison: Comparison | None = None
+    divergence: Divergence | None = None
 
 
 def by_count(counts: Mapping[str, int]) -> dict[str, int]:

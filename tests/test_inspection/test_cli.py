@@ -166,3 +166,15 @@ def test_help_loads_nothing_heavy(script: Any) -> None:
     )
     done: SimpleNamespace = script(source)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_divergence(run: Run, small_package: Path) -> None:
+    code, out, _ = run(small_package, "--divergence")
+    assert code == 0
+    assert "declared against" in out
+    assert "Input: noise." in out
+    code, out, _ = run(small_package, "--against", small_package, "--json")
+    assert code == 0
+    found = Inspection.model_validate_json(out).divergence
+    assert found is not None
+    assert found.first is None

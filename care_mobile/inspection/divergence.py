@@ -1,0 +1,61 @@
+"""Where a Core ML program leaves the reference: its own exact run, or another package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..coreml import MLPackage, TensorType, open_package
+from ..coreml.types import FLOATS
+from ..errors import RuntimeFailure
+from ..runtimes.interpreter import Numerics
+from ..runtimes.interpreter.divergence import Divergence, OnOperation, against_exact, between
+from ..runtimes.interpreter.numerics import AnyArray
+from .inspector import is_bundle
+
+
+def diverge(
+    path: Path,
+    reference: Path | None = None,
+    seed: int = 0,
+    on_operation: OnOperation = lambda done, total: None,
+) -> Divergence:
+    """Run the package at `path` on noise, operation by operation.
+
+    Args:
+        path: a `.mlpackage`, or a bundle with one.
+        reference: another package of the same network to hold it against; None for its own run in
+            float64.
+        seed: of the noise, of unit variance.
+
+    Raises:
+        ModelFileError: if one of them is no ML Program.
+        RuntimeFailure: if it cannot be run, takes something else than arrays of numbers of known
+            shape, or shares no result's name with the reference.
+    """
+    package = open_package(_model(path))
+    inputs = _noise(package, seed)
+    if reference is not None:
+        return between(open_package(_model(reference)), package, inputs)
+    return against_exact(package, inputs, Numerics.DECLARED, on_operation)
+
+
+def _model(path: Path) -> Path:
+    return Bundle.open(path).model_path if is_bundle(path) else path
+
+
+def _noise(package: MLPackage, seed: int) -> dict[str, AnyArray]:
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for named in package.main.inputs:
+        kind = named.type
+        known = isinstance(kind, TensorType) and kind.shape is not None and None not in kind.shape
+        if not known or not isinstance(kind, TensorType) or kind.dtype not in FLOATS:
+            raise RuntimeFailure(
+                f"{package.path.name}: input {named.name!r} is {kind}, for which no noise is made",
+                "only arrays of floats of known shape can be compared",
+            )
+        inputs[named.name] = rng.standard_normal([n or 0 for n in kind.shape or ()]).astype("f4")
+    return inputs
