@@ -64,7 +64,7 @@ def test_an_interrupt_ends_with_130(
     command: Callable[[], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert outcome(command) == 130
-    assert capsys.readouterr().err == "interrupted; bundles finished so far are intact\n"
+    assert capsys.readouterr().err == "interrupted; what was finished is intact\n"
 
 
 @pytest.mark.parametrize(("value", "code"), [(None, 0), (0, 0), (3, 3), ("text", 0), ([], 0)])
@@ -144,7 +144,7 @@ def test_an_interrupted_command(tmp_path: Path) -> None:
     )
     done = run(*command("care_mobile.doctor", before=before), cwd=tmp_path)
     assert done.returncode == 130
-    assert done.stderr == "interrupted; bundles finished so far are intact\n"
+    assert done.stderr == "interrupted; what was finished is intact\n"
 
 
 LIGHT = """

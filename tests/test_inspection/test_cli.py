@@ -15,6 +15,7 @@ from care_mobile.coreml.forecast import Outlook
 from care_mobile.inspection.cli import main
 from care_mobile.inspection.inspector import inspect
 from care_mobile.inspection.results import Inspection
+from care_mobile.terminal import progress_console
 
 Run = Callable[..., tuple[object, str, str]]
 
@@ -25,6 +26,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run(*arguments: object) -> tuple[object, str, str]:
         monkeypatch.setattr(sys, "argv", ["care-inspect", *map(str, arguments)])
+        progress_console.cache_clear()  # it would keep the stream of an earlier test
         with pytest.raises(SystemExit) as ended:
             main()
         return ended.value.code, *capsys.readouterr()

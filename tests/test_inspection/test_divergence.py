@@ -44,5 +44,5 @@ def test_what_cannot_be_run_on_noise(tmp_path: Path) -> None:
     path = write_package(tmp_path / "whole.mlpackage", lambda x: mb.add(x=x, y=1), whole)
     with pytest.raises(RuntimeFailure, match=r"input 'x' is int32\[1,8\], for which no noise"):
         diverge(path)
-    with pytest.raises(ModelFileError, match="is not a .mlpackage folder"):
+    with pytest.raises(ModelFileError, match=r"is not a \.mlpackage folder"):
         diverge(tmp_path / "absent")
