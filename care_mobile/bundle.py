@@ -139,6 +139,17 @@ class ForecastSummary(Frozen):
     findings: dict[str, int]
 
 
+class Calibration(Frozen):
+    """The images that showed a quantizer which values occur.
+
+    `source` is a folder's name, or names what is built in.
+    """
+
+    source: str
+    images: int
+    seed: int
+
+
 class FileEntry(Frozen):
     sha256: str
     size_bytes: int
@@ -169,6 +180,10 @@ class Manifest(Frozen):
     )
     forecast: ForecastSummary | None = Field(
         None, description="Core ML: what static rules expect of the Neural Engine; no measurement"
+    )
+    calibration: Calibration | None = None
+    kept_float: tuple[str, ...] = Field(
+        (), description="layers that an integer precision left in float, by node"
     )
     model_file: str
     files: dict[str, FileEntry]
@@ -372,6 +387,15 @@ def writing(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """Empty the folder of a bundle that is being written."""
+    for item in folder.iterdir():
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        else:
+            item.unlink()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:

@@ -52,7 +52,8 @@ def care_export(
         typer.Option(
             "--precision",
             "-p",
-            help="fp16 (coreml) or fp32 (all); default: fp16 for coreml, else fp32.",
+            help="fp32, fp16, int8 or another that the target has; default: fp16 for coreml, "
+            "else fp32.",
         ),
     ] = None,
     output: Annotated[
@@ -93,6 +94,26 @@ def care_export(
     skip_pass: Annotated[
         list[str], typer.Option(help="Leave this reparameterization out, or all; repeatable.")
     ] = [],  # noqa: B006
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Integer precisions: folder of images like those the network will see; "
+            "default: crops of two photos."
+        ),
+    ] = None,
+    calibration_count: Annotated[
+        int, typer.Option(help="How many of them, drawn by --seed, 1 to 4096.")
+    ] = 64,
+    keep_float: Annotated[
+        int,
+        typer.Option(min=0, help="Integer precisions: leave the N most sensitive layers in float."),
+    ] = 0,
+    min_psnr: Annotated[
+        float | None,
+        typer.Option(
+            help="Integer precisions: leave as many layers in float as this PSNR in dB needs."
+        ),
+    ] = None,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep bundles that fail parity.")
     ] = False,
@@ -139,6 +160,10 @@ def care_export(
             "labels": _labels(labels),
             "min_ios": min_ios,
         },
+        calibration=calibration,
+        calibration_count=calibration_count,
+        keep_float=keep_float,
+        min_psnr_db=min_psnr,
         keep_failed=keep_failed,
         explain=explain,
         seed=seed,

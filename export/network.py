@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from care_mobile.bundle import PassReport, TensorSpec, Weights
+from care_mobile.bundle import Calibration, PassReport, TensorSpec, Weights
 from care_mobile.errors import ModelError, OutputError
 from care_mobile.inputs import Array, Preprocessing, Resolution, probe_sets
 from care_mobile.models.catalog import create_model
@@ -23,6 +23,7 @@ from . import probes
 from .capture import capture, output_specs
 from .equivalence import flatten, reparameterize
 from .parity import Arrays
+from .quantize.calibration import BUILT_IN, built_in, from_folder
 from .reparam import Pass, further
 from .request import ExportRequest
 from .result import NetworkResult
@@ -40,6 +41,9 @@ class Network:
     outputs: dict[Variant, tuple[TensorSpec, ...]]
     probes: dict[str, Array]
     reference: dict[str, Arrays]
+    calibration: Calibration | None = None
+    calibration_file: Path | None = None
+    """Its images, as `LowerJob.calibration` wants them."""
 
     def passes_for(self, target: str) -> tuple[PassReport, ...]:
         """All passes that made the program of `target`, in order."""
@@ -73,6 +77,12 @@ def prepare(
     inputs = _probes(request, model, preprocessing)
     reference = {key: _reference(model, preprocessing, stack) for key, stack in inputs.items()}
 
+    calibration, calibration_file = None, None
+    if request.quantized():
+        on_step("reading calibration images")
+        calibration_file = scratch / f"calibration-{resolution}.npz"
+        calibration = _calibration(request, preprocessing, calibration_file)
+
     on_step("proving each reparameterization in float64")
     shared = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
     added = {v: further(v.passes, passes, request.skip_passes) for v in variants.values()}
@@ -101,7 +111,29 @@ def prepare(
         },
         opaque=shared.opaque,
     )
-    return Network(result, weights, preprocessing, programs, outputs, inputs, reference)
+    return Network(
+        result,
+        weights,
+        preprocessing,
+        programs,
+        outputs,
+        inputs,
+        reference,
+        calibration,
+        calibration_file,
+    )
+
+
+def _calibration(request: ExportRequest, preprocessing: Preprocessing, path: Path) -> Calibration:
+    """Write the calibration images to `path`; says what they are."""
+    count, seed = request.calibration_count, request.seed
+    if request.calibration is None:
+        source, images = BUILT_IN, built_in(preprocessing, count, seed)
+    else:
+        source = request.calibration.resolve().name
+        images = from_folder(request.calibration, preprocessing, count, seed)
+    np.savez(path, images=images)
+    return Calibration(source=source, images=len(images), seed=seed)
 
 
 def _save(program: ExportedProgram, path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from care_mobile import bundle as bundles
+from care_mobile.agreement import MAX_DB
 from care_mobile.bundle import Manifest, Parity
 from care_mobile.errors import CareError, ParityError, TargetError, UsageError
 from care_mobile.requirements import tool_versions
@@ -18,10 +21,14 @@ from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 from .capture import input_spec
 from .network import Network
 from .parity import compare
+from .quantize.precision import is_quantized
 from .request import ExportRequest
-from .result import BundleResult, Failure, Status
+from .result import BundleResult, Failure, LayerDamage, Status
 from .targets import Lowered, LowerJob, Target, precision_for
 from .worker import Worker
+
+_FIRST_KEPT = 4
+"""Layers kept in float at the first try after none; doubled until the PSNR is there."""
 
 
 def produce(
@@ -36,13 +43,11 @@ def produce(
     resolution = network.preprocessing.resolution
     name = request.bundle_name(network.result.model, target, resolution)
     path = request.output / name
-    failure, manifest, kept, cost = None, None, False, None
+    failure, made, kept, cost = None, None, False, None
     try:
         with bundles.writing(path) as folder:
-            on_step("lowering")
-            manifest = _lower(request, network, target, worker, folder)
-            on_step("verifying")
-            manifest = _verify(request, network, target, worker, folder, manifest)
+            made = _make(request, network, target, worker, folder, on_step)
+            manifest = made.manifest
             if request.explain and target.name == "coreml" and manifest.precision == "fp16":
                 on_step("explaining fp16")
                 cost = _half_precision(network, worker, folder)
@@ -56,9 +61,9 @@ def produce(
         failure = Failure.of(error)
     except Exception as error:  # a defect of ours must not lose the other targets either
         failure = Failure.of(TargetError(f"{name}: {type(error).__name__}: {error}"))
-    status = _status(manifest, failure)
+    status = _status(made.manifest if made else None, failure)
     on_step(status.value)
-    return BundleResult(
+    result = BundleResult(
         name=name,
         model=network.result.model,
         target=target.name,
@@ -66,20 +71,96 @@ def produce(
         resolution=resolution,
         status=status,
         path=path if kept else None,
-        size_bytes=manifest.size_bytes if manifest else None,
-        census=manifest.census if manifest else None,
-        parity=manifest.parity if manifest else None,
-        other_parity=manifest.other_parity if manifest else (),
-        forecast=manifest.forecast if manifest else None,
         half_precision=cost,
         failure=failure,
         seconds=round(time.monotonic() - started, 2),
     )
+    return result.model_copy(update=made.told() if made else {})
 
 
-def _lower(
-    request: ExportRequest, network: Network, target: Target, worker: Worker, folder: Path
-) -> Manifest:
+@dataclass(frozen=True)
+class _Made:
+    """A bundle's manifest, parity included, and how sensitive its layers are."""
+
+    manifest: Manifest
+    sensitivity: tuple[LayerDamage, ...]
+
+    def told(self) -> dict[str, Any]:
+        """Fields of a `BundleResult`."""
+        shared = (
+            "size_bytes",
+            "census",
+            "parity",
+            "other_parity",
+            "forecast",
+            "calibration",
+            "kept_float",
+        )
+        told = {name: getattr(self.manifest, name) for name in shared}
+        return told | {"sensitivity": self.sensitivity}
+
+
+def _make(
+    request: ExportRequest,
+    network: Network,
+    target: Target,
+    worker: Worker,
+    folder: Path,
+    on_step: Callable[[str], None],
+) -> _Made:
+    """Lower and verify; again with more layers in float until the PSNR asked for is there.
+
+    Raises:
+        ParityError: if it cannot be reached.
+    """
+    job = _job(request, network, target)
+    program = network.programs[target.variant(request.options)]
+    sensitivity = _sensitivity(request, network, target, worker, on_step)
+    count = request.keep_float
+    while True:
+        job = job.model_copy(update={"keep_float": tuple(d.node for d in sensitivity[:count])})
+        bundles.clear(folder)
+        on_step("lowering" if count == 0 else f"lowering, {count} layers in float")
+        lowered = worker.lower(program, job, folder)
+        manifest = bundles.write_manifest(folder, _manifest(network, target, job, lowered, folder))
+        on_step("verifying")
+        manifest = _verify(request, network, target, worker, folder, manifest)
+        reached = _seeded_db(manifest)
+        if request.min_psnr_db is None or not is_quantized(job.precision):
+            return _Made(manifest, sensitivity)
+        if reached >= request.min_psnr_db:
+            return _Made(manifest, sensitivity)
+        if count >= len(sensitivity):
+            raise ParityError(
+                f"{job.model} for {target.name}: {job.precision} reaches {reached:.1f} dB at most, "
+                f"with all {count} layers in float, not --min-psnr {request.min_psnr_db:g}",
+                "ask for less, or export in a wider precision",
+            )
+        count = min(len(sensitivity), max(_FIRST_KEPT, 2 * count))
+
+
+def _seeded_db(manifest: Manifest) -> float:
+    found = [r.psnr_db for r in manifest.parity.results if r.probes == "seeded"]
+    return found[0] if found else -MAX_DB
+
+
+def _sensitivity(
+    request: ExportRequest,
+    network: Network,
+    target: Target,
+    worker: Worker,
+    on_step: Callable[[str], None],
+) -> tuple[LayerDamage, ...]:
+    """Ranked where somebody asks for it; it takes seconds."""
+    quantized = is_quantized(precision_for(target, request.precision))
+    asked = request.explain or request.keep_float or request.min_psnr_db is not None
+    if not quantized or not asked or network.calibration_file is None:
+        return ()
+    on_step("ranking layers by what 8-bit integers do to them")
+    return worker.rank(network.programs[target.variant(request.options)], network.calibration_file)
+
+
+def _job(request: ExportRequest, network: Network, target: Target) -> LowerJob:
     options = request.options
     variant = target.variant(options)
     if variant.softmax:
@@ -89,17 +170,17 @@ def _lower(
                 f"{len(options.labels)} labels for {classes} classes", "give one per class"
             )
     image = target.name == "coreml" and options.image_input
-    job = LowerJob(
+    precision = precision_for(target, request.precision)
+    return LowerJob(
         model=network.result.model,
-        precision=precision_for(target, request.precision),
+        precision=precision,
         inputs=(input_spec(network.preprocessing, variant, image),),
         outputs=network.outputs[variant],
         preprocessing=network.preprocessing,
         weights=network.weights.source,
         options=options,
+        calibration=network.calibration_file if is_quantized(precision) else None,
     )
-    lowered = worker.lower(network.programs[variant], job, folder)
-    return bundles.write_manifest(folder, _manifest(network, target, job, lowered, folder))
 
 
 def _manifest(
@@ -123,6 +204,8 @@ def _manifest(
         tools=tool_versions(),
         parity=Parity(status="unverified", reason="not checked yet"),
         forecast=lowered.forecast,
+        calibration=network.calibration if is_quantized(job.precision) else None,
+        kept_float=job.keep_float,
         model_file=lowered.model_file,
         files=bundles.list_files(folder),
         created=datetime.now(timezone.utc).replace(microsecond=0),

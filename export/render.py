@@ -17,10 +17,12 @@ from care_mobile.runtimes.interpreter.divergence import LIMIT_DB
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 from care_mobile.terminal import progress_console, result_console
 
+from .quantize.calibration import BUILT_IN
 from .result import BundleResult, ExportReport, NetworkResult, Status
 
 FINAL = {"prepared", *(status.value for status in Status)}
 """Steps after which a subject is done."""
+_WORST_LAYERS = 10
 _STYLES = {
     Status.VERIFIED: "green",
     Status.UNVERIFIED: "yellow",
@@ -73,6 +75,8 @@ def summary(report: ExportReport, explain: bool) -> None:
                 console.print(f"  {line}", style="dim")
     console.print(_bundles(report))
     for result in report.bundles:
+        if explain and result.sensitivity:
+            console.print(_sensitivity(result))
         if result.half_precision:
             console.print(_cost(result.name, result.half_precision))
             console.print(_advice(result.half_precision), soft_wrap=True)
@@ -213,6 +217,34 @@ def _agreement(parity: Parity | None) -> tuple[str, str, str]:
     return f"{seeded.psnr_db:.1f}", f"{seeded.max_abs:.1e}", share
 
 
+def _sensitivity(result: BundleResult) -> Table:
+    table = Table(title=f"What 8-bit integers do to {result.name}: the worst layers, one at a time")
+    table.add_column("layer")
+    table.add_column("operator")
+    table.add_column("outputs keep dB", justify="right")
+    table.add_column("left in")
+    for damage in result.sensitivity[:_WORST_LAYERS]:
+        left = "float" if damage.node in result.kept_float else result.precision
+        table.add_row(damage.node, damage.operator, f"{damage.psnr_db:.1f}", left)
+    return table
+
+
+def _quantization(result: BundleResult) -> list[str]:
+    """What must be said about an integer precision."""
+    notes = []
+    if result.kept_float:
+        notes.append(f"{result.name}: {len(result.kept_float)} layers are left in float.")
+    found = result.calibration
+    if found and found.source == BUILT_IN:
+        notes.append(
+            f"[yellow]{result.name}: calibrated on {found.images} crops of {found.source}; for "
+            "accuracy give --calibration a folder of your own images.[/]"
+        )
+    elif found:
+        notes.append(f"{result.name}: calibrated on {found.images} images of {found.source}.")
+    return notes
+
+
 def _cost(name: str, cost: HalfPrecision) -> Table:
     table = Table(title=f"What fp16 costs {name}: the worst operations, on a photo")
     table.add_column("operation", overflow="fold")
@@ -253,6 +285,7 @@ def _notes(report: ExportReport) -> list[str]:
     said = (f"{r.target}: {line}." for r, p in checked for line in _verification(p))
     notes += dict.fromkeys(said)
     notes += [line for result in report.bundles for line in _forecast(result)]
+    notes += [line for result in report.bundles for line in _quantization(result)]
     if any(n.random_weights for n in report.networks):
         notes.append(
             "Weights are random: the bundles are right for speed and parity, not for accuracy."

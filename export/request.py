@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from care_mobile.agreement import MAX_DB
 from care_mobile.errors import UsageError
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import (
@@ -25,6 +26,8 @@ from care_mobile.models.catalog import (
 )
 
 from . import targets as registry
+from .quantize.calibration import DEFAULT_COUNT, MAX_COUNT
+from .quantize.precision import is_quantized
 from .targets import Options, Target
 from .targets.coreml import MAX_IOS, MIN_IOS
 from .targets.onnx import MAX_OPSET, MIN_OPSET
@@ -54,6 +57,10 @@ class ExportRequest(Frozen):
     keep_failed: bool = False
     explain: bool = False
     seed: int = 0
+    calibration: Path | None = None
+    calibration_count: int = Field(DEFAULT_COUNT, ge=1, le=MAX_COUNT)
+    keep_float: int = Field(0, ge=0)
+    min_psnr_db: float | None = Field(None, gt=0, lt=MAX_DB)
 
     def model_options(self) -> dict[str, int | bool]:
         """Options for the model's factory; only those the user gave."""
@@ -76,6 +83,11 @@ class ExportRequest(Frozen):
         """Every (model, resolution), each once."""
         models, sizes = dict.fromkeys(self.models), dict.fromkeys(self.resolutions)
         return [(model, size) for model in models for size in sizes]
+
+    def quantized(self) -> bool:
+        """Whether any target is asked for an integer precision."""
+        precisions = [registry.precision_for(t, self.precision) for t in self.chosen_targets()]
+        return any(is_quantized(precision) for precision in precisions)
 
     def chosen_targets(self) -> list[Target]:
         names = [t.name for t in registry.TARGETS] if "all" in self.targets else self.targets
@@ -107,9 +119,22 @@ class ExportRequest(Frozen):
                 "one weights file fits one model", "export each model with its file in its own call"
             )
         _check_distinct([slug(model) for model in dict.fromkeys(self.models)])
+        self._check_quantization()
         self._check_normalization()
         self._check_options()
         return self
+
+    def _check_quantization(self) -> None:
+        given = {
+            "--calibration": self.calibration is not None,
+            "--keep-float": self.keep_float > 0,
+            "--min-psnr": self.min_psnr_db is not None,
+        }
+        asked = [name for name, present in given.items() if present]
+        if asked and not self.quantized():
+            raise UsageError(
+                f"{asked[0]} needs an integer precision", "add --precision int8, for example"
+            )
 
     def _check_normalization(self) -> None:
         channels = self.in_channels or 3

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-from care_mobile.bundle import Census, ForecastSummary, Parity, PassReport
+from care_mobile.bundle import Calibration, Census, ForecastSummary, Parity, PassReport
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
@@ -34,11 +34,23 @@ class Failure(Frozen):
         return cls(message=str(error), hint=error.hint, exit_code=error.exit_code)
 
 
+class LayerDamage(Frozen):
+    """PSNR of the outputs when only this layer is quantized; low is bad.
+
+    `node` names it in the captured program.
+    """
+
+    node: str
+    operator: str
+    psnr_db: float
+
+
 class BundleResult(Frozen):
     """One bundle: where it is, what is in it, whether it agrees with the reference.
 
     `path` is None when no bundle was kept. `half_precision` is there for Core ML bundles in fp16
-    that were asked to be explained.
+    that were asked to be explained; `sensitivity`, the most damaged layer first, for integer
+    precisions that were asked to be explained or to keep layers in float.
     """
 
     name: str
@@ -54,6 +66,9 @@ class BundleResult(Frozen):
     other_parity: tuple[Parity, ...] = ()
     forecast: ForecastSummary | None = None
     half_precision: HalfPrecision | None = None
+    calibration: Calibration | None = None
+    sensitivity: tuple[LayerDamage, ...] = ()
+    kept_float: tuple[str, ...] = ()
     failure: Failure | None = None
     seconds: float
 

@@ -29,7 +29,7 @@ from care_mobile.inputs import Array
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .parity import Arrays
-from .result import Failure
+from .result import Failure, LayerDamage
 from .targets import Lowered, LowerJob, Target, get_target
 
 _LOG_LINES = 3
@@ -93,6 +93,11 @@ class Worker:
                 name: [stored[f"{name}/{i}"] for i in range(int(stored[f"{name}/count"]))]
                 for name in probes
             }
+
+    def rank(self, program: Path, calibration: Path) -> tuple[LayerDamage, ...]:
+        """All layers of a program, the one that 8-bit integers hurt most first."""
+        request = {"command": "rank", "program": str(program), "calibration": str(calibration)}
+        return tuple(LayerDamage.model_validate(entry) for entry in self._ask(request))
 
     def explain(self, bundle: Path, probes: Array, scratch: Path) -> HalfPrecision:
         """What fp16 costs a Core ML bundle on one input (1, C, H, W)."""
@@ -174,6 +179,17 @@ def _run(request: dict[str, Any], _: Target) -> dict[str, Any]:
     return {}
 
 
+def _rank(request: dict[str, Any], _: Target) -> list[dict[str, Any]]:
+    import torch
+
+    from .quantize.sensitivity import rank, subset
+
+    program = torch.export.load(request["program"])
+    with np.load(request["calibration"]) as stored:
+        images = subset(stored["images"])
+    return [damage.model_dump(mode="json") for damage in rank(program, images)]
+
+
 def _explain(request: dict[str, Any], _: Target) -> dict[str, Any]:
     from care_mobile.bundle import Bundle
     from care_mobile.coreml import open_package
@@ -186,10 +202,11 @@ def _explain(request: dict[str, Any], _: Target) -> dict[str, Any]:
 
 
 def _answer(line: str, target: Target) -> dict[str, Any]:
-    commands: dict[str, Callable[[dict[str, Any], Target], dict[str, Any]]] = {
+    commands: dict[str, Callable[[dict[str, Any], Target], Any]] = {
         "lower": _lower,
         "run": _run,
         "explain": _explain,
+        "rank": _rank,
     }
     request = json.loads(line)
     try:

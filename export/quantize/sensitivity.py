@@ -16,8 +16,9 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from care_mobile.agreement import psnr_db
-from care_mobile.frozen import Frozen
 from care_mobile.inputs import Array
+
+from ..result import LayerDamage
 
 _ATEN = torch.ops.aten
 LAYERS = (
@@ -35,14 +36,6 @@ _LEVELS = 255
 
 OnLayer = Callable[[int, int], None]
 """Called with the number of layers judged and to judge."""
-
-
-class LayerDamage(Frozen):
-    """PSNR of the outputs when only this layer is quantized; low is bad."""
-
-    node: str
-    operator: str
-    psnr_db: float
 
 
 @torch.no_grad()
@@ -90,7 +83,7 @@ class _Run(fx.Interpreter):
         known = {node: value for node, value in self._kept.items() if self._order[node] < start}
         args, kwargs = self.fetch_args_kwargs_from_env(layer)
         known[layer] = self.call_function(
-            layer.target,  # type: ignore[arg-type]  # an operator
+            layer.target,
             tuple(_rounded(index, value, layer) for index, value in enumerate(args)),
             kwargs,
         )
@@ -132,4 +125,5 @@ def _flatten(outputs: Any) -> list[Tensor]:
 def subset(images: Array, count: int = 2) -> Array:
     """`count` images spread over all of them."""
     picked = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    return images[picked]
+    chosen: Array = images[picked]
+    return chosen
