@@ -1,0 +1,206 @@
+"""Bundles over a folder of images: the whole way on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pydantic import Field
+
+from ..errors import UsageError
+from ..frozen import Frozen
+from ..requirements import version
+from .classes import read_classes
+from .dataset import Dataset, open_dataset
+from .images import UnreadableImage, read_image
+from .journal import Answer, Journal, Key, SubjectKey, keeping, path_for
+from .output import check_output, write_report
+from .results import BundleAccuracy, DatasetFacts, EvaluationReport, SkippedImage
+from .subject import TOP, Subject, open_subjects
+from .summary import accuracy, agreement, answers_of, class_counts, right
+
+
+class EvaluationRequest(Frozen):
+    """All that `evaluate` needs to know.
+
+    Attributes:
+        bundles: folders of the bundles to evaluate.
+        data: folder with one folder of images per class.
+        reference: a bundle to compare the others with, image by image.
+        classes: file with the folder name of each of the network's classes.
+        limit: number of images to draw by `seed`; all of them if None.
+        runtime: name of the runtime; by default the one each bundle is made for, and for Core ML
+            our interpreter where there is no Mac.
+        skip_bad: count images that cannot be read instead of stopping.
+        output: where the result goes; progress is kept beside it.
+    """
+
+    bundles: tuple[Path, ...] = Field(min_length=1)
+    data: Path
+    reference: Path | None = None
+    classes: Path | None = None
+    limit: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    runtime: str | None = None
+    threads: int = Field(1, ge=1)
+    skip_bad: bool = False
+    output: Path = Path("evaluation.json")
+
+
+OnStep = Callable[[str, int, int], None]
+"""Called with what is being done, how many images of it are done, and how many there are."""
+
+
+def evaluate(
+    request: EvaluationRequest, on_step: OnStep = lambda subject, done, total: None
+) -> EvaluationReport:
+    """Run every bundle over every image and count.
+
+    An interrupted call, made again, continues where it stopped; the result is the same.
+
+    Raises:
+        CareError: for folders, images, bundles and runtimes that do not fit; see their modules.
+    """
+    check_output(request.output)
+    classes = read_classes(request.classes) if request.classes else None
+    dataset = open_dataset(request.data, request.limit, request.seed)
+    paths = request.bundles
+    if request.reference and request.reference.resolve() not in {p.resolve() for p in paths}:
+        paths = (request.reference, *paths)
+    subjects = open_subjects(paths, dataset.folders, classes, request.runtime)
+    key = _key(dataset, subjects, lambda done, total: on_step("reading", done, total))
+    journal_path = path_for(request.output)
+    runtimes = []
+    with keeping(journal_path, key) as journal:
+        for number, subject in enumerate(subjects):
+            runtimes.append(_run(number, subject, dataset, journal, request, on_step))
+        report = _report(request, dataset, key, subjects, runtimes, journal)
+    write_report(report, request.output)
+    journal_path.unlink(missing_ok=True)
+    return report
+
+
+def _key(dataset: Dataset, subjects: list[Subject], on_image: Callable[[int, int], None]) -> Key:
+    return Key(
+        fingerprint=dataset.fingerprint(on_image),
+        samples=len(dataset.samples),
+        subjects=tuple(
+            SubjectKey(
+                integrity=subject.bundle.manifest.integrity,
+                runtime=subject.runtime.name,
+                version=version(subject.runtime.name) or version("care-mobile") or "unknown",
+            )
+            for subject in subjects
+        ),
+    )
+
+
+def _run(
+    number: int,
+    subject: Subject,
+    dataset: Dataset,
+    journal: Journal,
+    request: EvaluationRequest,
+    on_step: OnStep,
+) -> dict[str, str]:
+    """Answer what is not answered yet; returns the session's description."""
+    total = len(dataset.samples)
+    todo = [sample for sample in dataset.order() if (number, sample) not in journal.answers]
+    on_step(subject.label, total - len(todo), total)
+    session = subject.load(request.threads)
+    for done, sample in enumerate(todo, total - len(todo) + 1):
+        path = request.data / dataset.samples[sample].path
+        try:
+            image = read_image(path, subject.bundle.manifest.preprocessing)
+        except UnreadableImage as problem:
+            if not request.skip_bad:
+                raise UsageError(
+                    f"image {path}: {problem}", "--skip-bad leaves such images out and says so"
+                ) from problem
+            journal.add(Answer(subject=number, sample=sample, bad=str(problem)))
+        else:
+            top = subject.best(session, image)
+            journal.add(Answer(subject=number, sample=sample, top=top))
+        on_step(subject.label, done, total)
+    return session.describe()
+
+
+def _report(
+    request: EvaluationRequest,
+    dataset: Dataset,
+    key: Key,
+    subjects: list[Subject],
+    runtimes: list[dict[str, str]],
+    journal: Journal,
+) -> EvaluationReport:
+    bad = {
+        dataset.samples[answer.sample].path: answer.bad
+        for answer in journal.answers.values()
+        if answer.bad is not None
+    }
+    if len(bad) == len(dataset.samples):
+        raise UsageError(f"no image in {request.data} can be read", "check the folder")
+    reference = _reference(request, subjects)
+    return EvaluationReport(
+        dataset=DatasetFacts(
+            name=request.data.resolve().name,
+            fingerprint=key.fingerprint,
+            classes=len(dataset.folders),
+            images=len(dataset.samples) - len(bad),
+            limit=request.limit,
+            seed=request.seed,
+            skipped=tuple(SkippedImage(path=p, reason=bad[p]) for p in sorted(bad)),
+            ignored_files=dataset.ignored,
+        ),
+        reference=None if reference is None else subjects[reference].label,
+        bundles=tuple(
+            _accuracy(dataset, subjects, number, reference, journal, runtime)
+            for number, runtime in enumerate(runtimes)
+        ),
+        created=datetime.now(timezone.utc).replace(microsecond=0),
+    )
+
+
+def _reference(request: EvaluationRequest, subjects: list[Subject]) -> int | None:
+    if request.reference is None:
+        return None
+    wanted = request.reference.resolve()
+    return next(i for i, s in enumerate(subjects) if s.bundle.path.resolve() == wanted)
+
+
+def _accuracy(
+    dataset: Dataset,
+    subjects: list[Subject],
+    number: int,
+    reference: int | None,
+    journal: Journal,
+    runtime: dict[str, str],
+) -> BundleAccuracy:
+    subject, answers = subjects[number], answers_of(number, journal.answers)
+    manifest = subject.bundle.manifest
+    compared = None
+    if reference is not None and reference != number:
+        base, theirs = subjects[reference], answers_of(reference, journal.answers)
+        compared = agreement(
+            base.label,
+            answers,
+            theirs,
+            right(dataset, subject.indices, answers, 1),
+            right(dataset, base.indices, theirs, 1),
+        )
+    many = manifest.outputs[0].shape[1] or 0
+    return BundleAccuracy(
+        name=subject.label,
+        integrity=manifest.integrity,
+        model=manifest.model,
+        target=manifest.target,
+        precision=manifest.precision,
+        random_weights=manifest.weights.random,
+        runtime=runtime,
+        top1=accuracy(dataset, subject.indices, answers, 1),
+        top5=accuracy(dataset, subject.indices, answers, TOP) if many > TOP else None,
+        nan=sum(not answer.top for answer in answers.values()),
+        agreement=compared,
+        classes=class_counts(dataset, subject.indices, answers),
+    )

@@ -1,0 +1,106 @@
+"""A bundle on a runtime, asked for the classes of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import RuntimeFailure, UsageError
+from ..inputs import Array
+from ..runtimes import Runtime, RuntimeOptions, Session, get_runtime
+from .classes import class_count, class_indices
+
+TOP = 5
+_STAND_INS: Mapping[str, str] = {"coreml": "coreml-interpreter"}
+"""Runtime -> the one that gives the same results on machines where it cannot run."""
+
+
+class Subject(NamedTuple):
+    """`indices` maps class folders to the network's classes."""
+
+    bundle: Bundle
+    label: str
+    runtime: Runtime
+    indices: dict[str, int]
+
+    def load(self, threads: int) -> Session:
+        """The session that answers.
+
+        Raises:
+            MissingDependencyError: if the runtime is not usable on this machine.
+            RuntimeFailure: if it refuses the model.
+        """
+        return self.runtime.load(self.bundle, RuntimeOptions(threads=threads))
+
+    def best(self, session: Session, image: Array) -> tuple[int, ...]:
+        """The classes with the highest scores, best first; none if a score is NaN.
+
+        Of equal scores the lower class comes first.
+
+        Raises:
+            RuntimeFailure: if the runtime fails or answers in another shape.
+        """
+        name, count = self.bundle.manifest.inputs[0].name, class_count(self.bundle)
+        scores = np.asarray(session.run({name: image})[0], np.float64)
+        if scores.shape != (1, count):
+            raise RuntimeFailure(
+                f"{self.label} gave scores of shape {scores.shape}, not (1, {count})",
+                "export it again with care-export",
+            )
+        if np.isnan(scores).any():
+            return ()
+        return tuple(int(i) for i in np.argsort(-scores[0], kind="stable")[:TOP])
+
+
+def open_subjects(
+    paths: tuple[Path, ...],
+    folders: tuple[str, ...],
+    classes: tuple[str, ...] | None,
+    runtime: str | None,
+) -> list[Subject]:
+    """Open bundles and find out which class each folder is.
+
+    Raises:
+        BundleError: if one is missing or damaged.
+        UsageError: if one is no classifier of these classes, given twice, or cannot run on
+            `runtime`.
+    """
+    opened = [Bundle.open(path) for path in paths]
+    resolved = [path.resolve() for path in paths]
+    twice = next((path for path in paths if resolved.count(path.resolve()) > 1), None)
+    if twice is not None:
+        raise UsageError(f"bundle {twice} is given twice", "name each bundle once")
+    names = [bundle.name for bundle in opened]
+    return [
+        Subject(
+            bundle=bundle,
+            label=bundle.name if names.count(bundle.name) == 1 else str(bundle.path),
+            runtime=choose_runtime(bundle, runtime),
+            indices=class_indices(folders, bundle, classes),
+        )
+        for bundle in opened
+    ]
+
+
+def choose_runtime(bundle: Bundle, name: str | None = None) -> Runtime:
+    """The runtime called `name`, or the first that runs this bundle on this machine.
+
+    Raises:
+        UsageError: for one that does not exist or cannot run this kind of bundle.
+    """
+    made_for = bundle.manifest.runtime
+    fitting = [made_for, *([_STAND_INS[made_for]] if made_for in _STAND_INS else [])]
+    if name is not None:
+        runtime = get_runtime(name)
+        if name not in fitting:
+            raise UsageError(
+                f"{bundle.name} does not run on {name}", f"it runs on {' or '.join(fitting)}"
+            )
+        return runtime
+    runtimes = [get_runtime(fit) for fit in fitting]
+    # Where none is usable, loading the first one says what is missing.
+    return next((r for r in runtimes if r.availability().usable), runtimes[0])

@@ -1,0 +1,159 @@
+"""`care-eval` as users meet it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from care_mobile.evaluation.evaluate import EvaluationRequest, evaluate
+from care_mobile.evaluation.render import print_report
+from care_mobile.evaluation.results import EvaluationReport
+
+from .conftest import GREYS, Classifier
+
+COMMAND = [sys.executable, "-c", "from care_mobile.evaluation.cli import main; main()"]
+
+
+def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_json_goes_to_standard_output_and_to_a_file(
+    classifier: Classifier, eight: Path, tmp_path: Path
+) -> None:
+    done = run(classifier(), "--data", eight, "--json", "-o", "result.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (tmp_path / "result.json").read_text()
+    found = json.loads(done.stdout)
+    assert found["schema_version"] == 1
+    assert found["bundles"][0]["top1"]["count"] == 25
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundles", "data", "result.json"]
+
+
+def test_errors_are_two_lines(classifier: Classifier, eight: Path, tmp_path: Path) -> None:
+    done = run(classifier(), "--data", eight / "a", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"error: --data {eight / 'a'} holds 4 images but no class folders",
+        "  try: put the images of each class in a folder",
+    ]
+    assert run("nothing", "--data", eight, cwd=tmp_path).returncode == 5
+
+
+def test_an_interrupt_says_how_to_go_on(
+    classifier: Classifier, eight: Path, tmp_path: Path
+) -> None:
+    source = (
+        "import care_mobile.evaluation.evaluate as e\n"
+        "from care_mobile.evaluation.cli import main\n"
+        "def interrupted(*_): raise KeyboardInterrupt\n"
+        "e.read_image = interrupted\n"
+        "main()"
+    )
+    words = [sys.executable, "-c", source, str(classifier()), "--data", str(eight)]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert (
+        done.stderr == "error: interrupted\n  try: the same command again; it goes on from here\n"
+    )
+    assert (tmp_path / "evaluation.json.partial").is_file()
+
+
+def test_a_killed_process_loses_nothing_it_answered(
+    classifier: Classifier, eight: Path, tmp_path: Path
+) -> None:
+    slow = (
+        "import time, care_mobile.evaluation.evaluate as e\n"
+        "from care_mobile.evaluation.cli import main\n"
+        "read = e.read_image\n"
+        "def slowly(*arguments):\n"
+        "    time.sleep(0.05)\n"
+        "    return read(*arguments)\n"
+        "e.read_image = slowly\n"
+        "main()"
+    )
+    bundle, journal = classifier(), tmp_path / "evaluation.json.partial"
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, str(bundle), "--data", str(eight)], cwd=tmp_path
+    )
+    while not journal.is_file() or journal.read_bytes().count(b"\n") < 5:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert run(bundle, "--data", eight, cwd=tmp_path).returncode == 0
+    report = EvaluationReport.model_validate_json((tmp_path / "evaluation.json").read_bytes())
+    assert report.bundles[0].top1.count == 25
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    source = (
+        "import atexit, sys\n"
+        "heavy = ['torch', 'numpy', 'PIL', 'scipy', 'onnxruntime', 'coremltools']\n"
+        "atexit.register(lambda: print('loaded:', [m for m in heavy if m in sys.modules]))\n"
+        "from care_mobile.evaluation.cli import main\n"
+        "main()"
+    )
+    words = [sys.executable, "-c", source, "--help"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("loaded: []\n")
+
+
+def test_evaluating_onnx_needs_no_torch(
+    classifier: Classifier, eight: Path, tmp_path: Path
+) -> None:
+    source = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('torch' in sys.modules))\n"
+        "from care_mobile.evaluation.cli import main\n"
+        "main()"
+    )
+    words = [sys.executable, "-c", source, str(classifier()), "--data", str(eight)]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.endswith("False\n")
+
+
+@pytest.fixture
+def shown(classifier: Classifier, eight: Path, tmp_path: Path) -> list[str]:
+    """The lines printed for two bundles, an unreadable image and a file that is none."""
+    (eight / "a" / "notes.txt").touch()
+    (eight / "b" / "0.png").write_bytes(b"")
+    request = EvaluationRequest(
+        bundles=(classifier("[good]"), classifier("nan", greys=(*GREYS[:-1], float("nan")))),
+        reference=tmp_path / "bundles" / "[good]",
+        data=eight,
+        skip_bad=True,
+        output=tmp_path / "evaluation.json",
+    )
+    console = Console(width=120, record=True, file=(tmp_path / "shown").open("w"))
+    print_report(evaluate(request), console)
+    return console.export_text().splitlines()
+
+
+def test_the_table(shown: list[str]) -> None:
+    rows = [" ".join(line.split()) for line in shown[:3]]
+    assert rows[0] == "bundle runtime top-1 % 95 % top-5 % same % points to reference"
+    assert rows[1] == "[good] onnxruntime 77.42 60.19 to 88.60 100.00 - reference"
+    assert rows[2].startswith("nan onnxruntime 0.00 0.00 to 11.03 0.00 0.00 -77.42 [")
+
+
+def test_the_notes(shown: list[str]) -> None:
+    assert shown[4:] == [
+        "data: 31 images of 8 classes",
+        "Passed over: 1 file without an image's suffix.",
+        "Left out: 1 image that cannot be read:",
+        "  b/0.png: not an image of a kind that is read here",
+        "nan gives NaN on 31 images, counted as wrong.",
+        "Random weights: accuracy says nothing about the network.",
+        "Reference: [good]. Its difference to each other bundle is paired image by image, with its "
+        "95 % interval.",
+    ]
