@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 
 from pydantic import Field
@@ -16,9 +15,9 @@ from .dataset import Dataset, open_dataset
 from .images import UnreadableImage, read_image
 from .journal import Answer, Journal, Key, SubjectKey, keeping, path_for
 from .output import check_output, write_report
-from .results import BundleAccuracy, DatasetFacts, EvaluationReport, SkippedImage
-from .subject import TOP, Subject, open_subjects
-from .summary import accuracy, agreement, answers_of, class_counts, right
+from .report import dataset_facts, make_report
+from .results import EvaluationReport
+from .subject import Subject, open_subjects
 
 
 class EvaluationRequest(Frozen):
@@ -75,7 +74,9 @@ def evaluate(
     with keeping(journal_path, key) as journal:
         for number, subject in enumerate(subjects):
             runtimes.append(_run(number, subject, dataset, journal, request, on_step))
-        report = _report(request, dataset, key, subjects, runtimes, journal)
+    facts = dataset_facts(dataset, key.fingerprint, request.limit, journal.answers)
+    reference = _reference(request, subjects)
+    report = make_report(facts, dataset, subjects, runtimes, reference, journal.answers)
     write_report(report, request.output)
     journal_path.unlink(missing_ok=True)
     return report
@@ -126,81 +127,8 @@ def _run(
     return session.describe()
 
 
-def _report(
-    request: EvaluationRequest,
-    dataset: Dataset,
-    key: Key,
-    subjects: list[Subject],
-    runtimes: list[dict[str, str]],
-    journal: Journal,
-) -> EvaluationReport:
-    bad = {
-        dataset.samples[answer.sample].path: answer.bad
-        for answer in journal.answers.values()
-        if answer.bad is not None
-    }
-    if len(bad) == len(dataset.samples):
-        raise UsageError(f"no image in {request.data} can be read", "check the folder")
-    reference = _reference(request, subjects)
-    return EvaluationReport(
-        dataset=DatasetFacts(
-            name=request.data.resolve().name,
-            fingerprint=key.fingerprint,
-            classes=len(dataset.folders),
-            images=len(dataset.samples) - len(bad),
-            limit=request.limit,
-            seed=request.seed,
-            skipped=tuple(SkippedImage(path=p, reason=bad[p]) for p in sorted(bad)),
-            ignored_files=dataset.ignored,
-        ),
-        reference=None if reference is None else subjects[reference].label,
-        bundles=tuple(
-            _accuracy(dataset, subjects, number, reference, journal, runtime)
-            for number, runtime in enumerate(runtimes)
-        ),
-        created=datetime.now(timezone.utc).replace(microsecond=0),
-    )
-
-
 def _reference(request: EvaluationRequest, subjects: list[Subject]) -> int | None:
     if request.reference is None:
         return None
     wanted = request.reference.resolve()
     return next(i for i, s in enumerate(subjects) if s.bundle.path.resolve() == wanted)
-
-
-def _accuracy(
-    dataset: Dataset,
-    subjects: list[Subject],
-    number: int,
-    reference: int | None,
-    journal: Journal,
-    runtime: dict[str, str],
-) -> BundleAccuracy:
-    subject, answers = subjects[number], answers_of(number, journal.answers)
-    manifest = subject.bundle.manifest
-    compared = None
-    if reference is not None and reference != number:
-        base, theirs = subjects[reference], answers_of(reference, journal.answers)
-        compared = agreement(
-            base.label,
-            answers,
-            theirs,
-            right(dataset, subject.indices, answers, 1),
-            right(dataset, base.indices, theirs, 1),
-        )
-    many = manifest.outputs[0].shape[1] or 0
-    return BundleAccuracy(
-        name=subject.label,
-        integrity=manifest.integrity,
-        model=manifest.model,
-        target=manifest.target,
-        precision=manifest.precision,
-        random_weights=manifest.weights.random,
-        runtime=runtime,
-        top1=accuracy(dataset, subject.indices, answers, 1),
-        top5=accuracy(dataset, subject.indices, answers, TOP) if many > TOP else None,
-        nan=sum(not answer.top for answer in answers.values()),
-        agreement=compared,
-        classes=class_counts(dataset, subject.indices, answers),
-    )
