@@ -49,7 +49,7 @@ class Dataset(NamedTuple):
         Raises:
             UsageError: if an image cannot be read.
         """
-        digest = hashlib.sha256("\0".join(self.folders).encode(errors="surrogateescape"))
+        digest = hashlib.sha256("\0".join(self.folders).encode())
         for index, sample in enumerate(self.samples):
             try:
                 content = file_sha256(self.root / sample.path)
@@ -58,7 +58,7 @@ class Dataset(NamedTuple):
                     f"image {self.root / sample.path} cannot be read: {error.strerror}",
                     "check its permissions",
                 ) from error
-            digest.update(f"\0{sample.path}\0{content}".encode(errors="surrogateescape"))
+            digest.update(f"\0{sample.path}\0{content}".encode())
             on_image(index + 1, len(self.samples))
         return digest.hexdigest()
 
@@ -86,7 +86,7 @@ def open_dataset(root: Path, limit: int | None = None, seed: int = 0) -> Dataset
 
 
 def _scan(root: Path) -> tuple[tuple[str, ...], list[Sample], int]:
-    entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
+    entries = list(_entries(root))
     folders = tuple(sorted(entry.name for entry in entries if entry.is_dir()))
     if not folders:
         loose = sum(_is_image(entry.name) for entry in entries)
@@ -111,17 +111,24 @@ def _scan(root: Path) -> tuple[tuple[str, ...], list[Sample], int]:
     return folders, samples, ignored
 
 
-def _files(path: Path, name: str) -> Iterator[str]:
-    """Regular files below `path`, as paths that start with `name`."""
+def _entries(path: Path) -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder, hidden names left out."""
     with os.scandir(path) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            below = f"{name}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(path / entry.name, below)
-            elif entry.is_file():  # no pipes: opening one would wait for ever
-                yield below
+            if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
+                raise UsageError(f"{path}: name {entry.name!a} is not UTF-8", "rename it")
+            if not entry.name.startswith("."):
+                yield entry
+
+
+def _files(path: Path, name: str) -> Iterator[str]:
+    """Regular files below `path`, as paths that start with `name`."""
+    for entry in _entries(path):
+        below = f"{name}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(path / entry.name, below)
+        elif entry.is_file():  # no pipes: opening one would wait for ever
+            yield below
 
 
 def _is_image(name: str) -> bool:
@@ -130,4 +137,4 @@ def _is_image(name: str) -> bool:
 
 def _draw(seed: int, sample: Sample) -> bytes:
     """A random number that depends on the seed and the path only."""
-    return hashlib.sha256(f"{seed}:{sample.path}".encode(errors="surrogateescape")).digest()
+    return hashlib.sha256(f"{seed}:{sample.path}".encode()).digest()

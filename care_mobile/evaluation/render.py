@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..inspection.text import one_line
 from .results import BundleAccuracy, EvaluationReport, Proportion
 
 _SHOWN = 5
@@ -64,7 +65,7 @@ def _notes(report: EvaluationReport) -> Iterator[str]:
     if data.skipped:
         yield f"Left out: {_counted(len(data.skipped), 'image')} that cannot be read:"
         for image in data.skipped[:_SHOWN]:
-            yield f"  {image.path}: {image.reason}"
+            yield f"  {one_line(image.path)}: {one_line(image.reason)}"
         if len(data.skipped) > _SHOWN:
             yield f"  and {len(data.skipped) - _SHOWN} more, listed in the JSON"
     for found in report.bundles:

@@ -71,6 +71,14 @@ def test_pipes_and_looping_links_do_not_hang(tmp_path: Path) -> None:
     assert [s.path for s in open_dataset(root).samples] == ["a/1.png", "a/link.png", "b/1.png"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a/1.png", "b/1.png")
+    (Path(os.fsdecode(os.fsencode(root) + b"/a/\xff.png"))).touch()
+    with pytest.raises(UsageError, match=r"'\\udcff.png' is not UTF-8"):
+        open_dataset(root)
+
+
 def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path: Path) -> None:
     root = tree(tmp_path, *(f"{c}/{i}.png" for c in "ab" for i in range(20)))
     draws = [set(open_dataset(root, limit, seed=3).samples) for limit in (5, 10, 40, 1000)]
