@@ -13,6 +13,7 @@ from care_mobile.requirements import Availability, check, version
 
 from .base import Lowered, LowerJob, Options, Variant
 from .fast_lowering import lean_tracing
+from .onnx_rewrites import rewrite
 
 if TYPE_CHECKING:
     import onnx
@@ -58,6 +59,7 @@ class OnnxTarget:
                 verbose=False,
             )
         assert exported is not None
+        rewrites = rewrite(exported.model)
         model = exported.model_proto
         _describe(model, job)
         try:
@@ -66,7 +68,7 @@ class OnnxTarget:
             raise TargetError(f"onnx.checker refuses the exported model: {error}") from error
         path = folder / MODEL_FILE
         onnx.save(model, path)
-        return Lowered(model_file=MODEL_FILE, census=_census(model, path), rewrites={})
+        return Lowered(model_file=MODEL_FILE, census=_census(model, path), rewrites=rewrites)
 
 
 def _describe(model: onnx.ModelProto, job: LowerJob) -> None:
