@@ -35,14 +35,6 @@ def operation_macs(operation: Operation, types: Types) -> int | None:
         return None  # shapes that do not belong together are no business of a counter
 
 
-def function_macs(function: Function) -> int | None:
-    """Multiply-accumulates of one run; None where those of any operation are unknown."""
-    types = function.types()
-    counts = [operation_macs(operation, types) for operation in function.operations]
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
-
-
 def weights(operation: Operation) -> Iterator[Constant]:
     """The constants that hold its parameters: floats with at least one axis.
 
