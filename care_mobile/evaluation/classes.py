@@ -104,5 +104,5 @@ def _named(folders: Sequence[str], names: Sequence[str], where: str, hint: str) 
     if unknown:
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         shown = ", ".join(repr(name) for name in unknown[:_SHOWN])
-        raise UsageError(f"{where} has no class for the folder {shown}{more}", hint)
+        raise UsageError(f"no class in {where} is called {shown}{more}", hint)
     return {folder: places[folder] for folder in folders}

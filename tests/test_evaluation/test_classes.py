@@ -59,7 +59,7 @@ def test_the_bundles_labels_give_the_order(classifier: Classifier) -> None:
     (path / LABELS_FILE).write_text("\n".join(reversed(NAMES)) + "\n", encoding="utf-8")
     bundle = Bundle.open(path)
     assert class_indices(("a", "c"), bundle, None) == {"a": 7, "c": 5}
-    with pytest.raises(UsageError, match="labels of labelled has no class for the folder 'z'"):
+    with pytest.raises(UsageError, match="no class in the labels of labelled is called 'z'"):
         class_indices(("a", "z"), bundle, None)
 
 
