@@ -139,6 +139,19 @@ class ForecastSummary(Frozen):
     findings: dict[str, int]
 
 
+class Accuracy(Frozen):
+    """Measured on labelled images with the bundle and with the eager network; shares from 0 to 1.
+
+    `agreement` is the share of images on which both give the same class, right or wrong.
+    """
+
+    data: str
+    images: int
+    top1: float
+    reference_top1: float
+    agreement: float
+
+
 class Calibration(Frozen):
     """The images that showed a quantizer which values occur.
 
@@ -182,6 +195,7 @@ class Manifest(Frozen):
         None, description="Core ML: what static rules expect of the Neural Engine; no measurement"
     )
     calibration: Calibration | None = None
+    accuracy: Accuracy | None = None
     kept_float: tuple[str, ...] = Field(
         (), description="layers that an integer precision left in float, by node"
     )

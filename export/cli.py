@@ -114,6 +114,23 @@ def care_export(
             help="Integer precisions: leave as many layers in float as this PSNR in dB needs."
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with one folder of images per class: measures the accuracy of every "
+            "bundle and of the network itself."
+        ),
+    ] = None,
+    data_limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many of them, drawn by --seed.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="Integer precisions: leave as many layers in float as keep the top-1 accuracy "
+            "on --data within so many points of the network's."
+        ),
+    ] = None,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep bundles that fail parity.")
     ] = False,
@@ -164,6 +181,9 @@ def care_export(
         calibration_count=calibration_count,
         keep_float=keep_float,
         min_psnr_db=min_psnr,
+        data=data,
+        data_limit=data_limit,
+        max_drop_points=max_drop,
         keep_failed=keep_failed,
         explain=explain,
         seed=seed,

@@ -13,13 +13,14 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from care_mobile.bundle import Calibration, PassReport, TensorSpec, Weights
-from care_mobile.errors import ModelError, OutputError
+from care_mobile.errors import ModelError, OutputError, UsageError
 from care_mobile.inputs import Array, Preprocessing, Resolution, probe_sets
 from care_mobile.models.catalog import create_model
 from care_mobile.models.checkpoint import load_weights
 from care_mobile.models.macs import count_macs, count_parameters
 
 from . import probes
+from .accuracy import Labelled, label
 from .capture import capture, output_specs
 from .equivalence import flatten, reparameterize
 from .parity import Arrays
@@ -44,6 +45,7 @@ class Network:
     calibration: Calibration | None = None
     calibration_file: Path | None = None
     """Its images, as `LowerJob.calibration` wants them."""
+    labelled: Labelled | None = None
 
     def passes_for(self, target: str) -> tuple[PassReport, ...]:
         """All passes that made the program of `target`, in order."""
@@ -83,6 +85,11 @@ def prepare(
         calibration_file = scratch / f"calibration-{resolution}.npz"
         calibration = _calibration(request, preprocessing, calibration_file)
 
+    labelled = None
+    if request.data is not None:
+        on_step("answering the labelled images")
+        labelled = _labelled(request, request.data, model, preprocessing, reference)
+
     on_step("proving each reparameterization in float64")
     shared = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
     added = {v: further(v.passes, passes, request.skip_passes) for v in variants.values()}
@@ -121,6 +128,27 @@ def prepare(
         reference,
         calibration,
         calibration_file,
+        labelled,
+    )
+
+
+def _labelled(
+    request: ExportRequest,
+    data: Path,
+    model: nn.Module,
+    preprocessing: Preprocessing,
+    reference: Mapping[str, Arrays],
+) -> Labelled:
+    scores = reference["zeros"]
+    if len(scores) != 1 or scores[0].ndim != 2:
+        raise UsageError("--data needs a network with one output of scores per class")
+    return label(
+        data,
+        request.data_limit,
+        request.seed,
+        scores[0].shape[1],
+        preprocessing,
+        lambda image: _reference(model, preprocessing, image)[0],
     )
 
 

@@ -94,6 +94,7 @@ class _Made:
             "other_parity",
             "forecast",
             "calibration",
+            "accuracy",
             "kept_float",
         )
         told = {name: getattr(self.manifest, name) for name in shared}
@@ -125,23 +126,51 @@ def _make(
         manifest = bundles.write_manifest(folder, _manifest(network, target, job, lowered, folder))
         on_step("verifying")
         manifest = _verify(request, network, target, worker, folder, manifest)
-        reached = _seeded_db(manifest)
-        if request.min_psnr_db is None or not is_quantized(job.precision):
-            return _Made(manifest, sensitivity)
-        if reached >= request.min_psnr_db:
+        manifest = _measure(request, network, target, worker, folder, manifest, on_step)
+        missing = _missing(request, manifest) if is_quantized(job.precision) else None
+        if missing is None:
             return _Made(manifest, sensitivity)
         if count >= len(sensitivity):
             raise ParityError(
-                f"{job.model} for {target.name}: {job.precision} reaches {reached:.1f} dB at most, "
-                f"with all {count} layers in float, not --min-psnr {request.min_psnr_db:g}",
+                f"{job.model} for {target.name}: {job.precision} {missing}, even with all {count} "
+                "layers in float",
                 "ask for less, or export in a wider precision",
             )
         count = min(len(sensitivity), max(_FIRST_KEPT, 2 * count))
 
 
-def _seeded_db(manifest: Manifest) -> float:
+def _missing(request: ExportRequest, manifest: Manifest) -> str | None:
+    """What a bundle lacks of what was asked for; None if it has all."""
     found = [r.psnr_db for r in manifest.parity.results if r.probes == "seeded"]
-    return found[0] if found else -MAX_DB
+    reached = found[0] if found else -MAX_DB
+    if request.min_psnr_db is not None and reached < request.min_psnr_db:
+        return f"reaches {reached:.1f} dB, not --min-psnr {request.min_psnr_db:g}"
+    accuracy, allowed = manifest.accuracy, request.max_drop_points
+    if accuracy is not None and allowed is not None:
+        drop = 100 * (accuracy.reference_top1 - accuracy.top1)
+        if drop > allowed:
+            return f"loses {drop:.2f} points on {accuracy.data}, more than --max-drop {allowed:g}"
+    return None
+
+
+def _measure(
+    request: ExportRequest,
+    network: Network,
+    target: Target,
+    worker: Worker,
+    folder: Path,
+    manifest: Manifest,
+    on_step: Callable[[str], None],
+) -> Manifest:
+    """Measure the accuracy where labelled images are given, on the runtime that verified."""
+    labelled = network.labelled
+    if labelled is None or manifest.parity.status == "unverified":
+        return manifest
+    on_step(f"answering {len(labelled.truth)} labelled images")
+    verifier = manifest.parity.runtime or target.runtime
+    answers = worker.answers(folder, verifier, labelled.dataset, request.data_limit)
+    update = {"accuracy": labelled.judge(answers)}
+    return bundles.write_manifest(folder, manifest.model_copy(update=update))
 
 
 def _sensitivity(
@@ -153,7 +182,8 @@ def _sensitivity(
 ) -> tuple[LayerDamage, ...]:
     """Ranked where somebody asks for it; it takes seconds."""
     quantized = is_quantized(precision_for(target, request.precision))
-    asked = request.explain or request.keep_float or request.min_psnr_db is not None
+    limits = (request.min_psnr_db, request.max_drop_points)
+    asked = request.explain or request.keep_float or limits != (None, None)
     if not quantized or not asked or network.calibration_file is None:
         return ()
     on_step("ranking layers by what 8-bit integers do to them")

@@ -245,6 +245,16 @@ def _quantization(result: BundleResult) -> list[str]:
     return notes
 
 
+def _accuracy(result: BundleResult) -> list[str]:
+    found = result.accuracy
+    if found is None:
+        return []
+    return [
+        f"{result.name}: top-1 {found.top1:.2%} of {found.images} images of {found.data}, the "
+        f"network itself {found.reference_top1:.2%}; the same answer on {found.agreement:.2%}."
+    ]
+
+
 def _cost(name: str, cost: HalfPrecision) -> Table:
     table = Table(title=f"What fp16 costs {name}: the worst operations, on a photo")
     table.add_column("operation", overflow="fold")
@@ -286,6 +296,7 @@ def _notes(report: ExportReport) -> list[str]:
     notes += dict.fromkeys(said)
     notes += [line for result in report.bundles for line in _forecast(result)]
     notes += [line for result in report.bundles for line in _quantization(result)]
+    notes += [line for result in report.bundles for line in _accuracy(result)]
     if any(n.random_weights for n in report.networks):
         notes.append(
             "Weights are random: the bundles are right for speed and parity, not for accuracy."

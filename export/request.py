@@ -60,6 +60,9 @@ class ExportRequest(Frozen):
     calibration: Path | None = None
     calibration_count: int = Field(DEFAULT_COUNT, ge=1, le=MAX_COUNT)
     keep_float: int = Field(0, ge=0)
+    data: Path | None = None
+    data_limit: int | None = Field(None, ge=1)
+    max_drop_points: float | None = Field(None, ge=0, le=100)
     min_psnr_db: float | None = Field(None, gt=0, lt=MAX_DB)
 
     def model_options(self) -> dict[str, int | bool]:
@@ -120,6 +123,7 @@ class ExportRequest(Frozen):
             )
         _check_distinct([slug(model) for model in dict.fromkeys(self.models)])
         self._check_quantization()
+        self._check_data()
         self._check_normalization()
         self._check_options()
         return self
@@ -129,12 +133,22 @@ class ExportRequest(Frozen):
             "--calibration": self.calibration is not None,
             "--keep-float": self.keep_float > 0,
             "--min-psnr": self.min_psnr_db is not None,
+            "--max-drop": self.max_drop_points is not None,
         }
         asked = [name for name, present in given.items() if present]
         if asked and not self.quantized():
             raise UsageError(
                 f"{asked[0]} needs an integer precision", "add --precision int8, for example"
             )
+
+    def _check_data(self) -> None:
+        if self.data is None:
+            for name, value in (("limit", self.data_limit), ("drop", self.max_drop_points)):
+                if value is not None:
+                    option = {"limit": "--data-limit", "drop": "--max-drop"}[name]
+                    raise UsageError(f"{option} needs labelled images", "add --data FOLDER")
+        elif self.features_only:
+            raise UsageError("--data needs a classifier, not --features-only")
 
     def _check_normalization(self) -> None:
         channels = self.in_channels or 3

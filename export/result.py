@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-from care_mobile.bundle import Calibration, Census, ForecastSummary, Parity, PassReport
+from care_mobile.bundle import Accuracy, Calibration, Census, ForecastSummary, Parity, PassReport
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
@@ -67,6 +67,7 @@ class BundleResult(Frozen):
     forecast: ForecastSummary | None = None
     half_precision: HalfPrecision | None = None
     calibration: Calibration | None = None
+    accuracy: Accuracy | None = None
     sensitivity: tuple[LayerDamage, ...] = ()
     kept_float: tuple[str, ...] = ()
     failure: Failure | None = None

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from care_mobile.errors import CareError, OutputError, TargetError
+from care_mobile.evaluation.dataset import Dataset, open_dataset
 from care_mobile.inputs import Array
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
@@ -93,6 +94,20 @@ class Worker:
                 name: [stored[f"{name}/{i}"] for i in range(int(stored[f"{name}/count"]))]
                 for name in probes
             }
+
+    def answers(self, bundle: Path, runtime: str, dataset: Dataset, limit: int | None) -> list[int]:
+        """The class that a bundle gives every image of a dataset, in its order."""
+        answers: list[int] = self._ask(
+            {
+                "command": "answers",
+                "bundle": str(bundle),
+                "runtime": runtime,
+                "data": str(dataset.root),
+                "limit": limit,
+                "seed": dataset.seed,
+            }
+        )
+        return answers
 
     def rank(self, program: Path, calibration: Path) -> tuple[LayerDamage, ...]:
         """All layers of a program, the one that 8-bit integers hurt most first."""
@@ -179,6 +194,20 @@ def _run(request: dict[str, Any], _: Target) -> dict[str, Any]:
     return {}
 
 
+def _answers(request: dict[str, Any], _: Target) -> list[int]:
+    from care_mobile.bundle import Bundle
+    from care_mobile.runtimes import RuntimeOptions, get_runtime
+
+    from .accuracy import answer
+
+    bundle = Bundle.open(Path(request["bundle"]))
+    session = get_runtime(request["runtime"]).load(bundle, RuntimeOptions())
+    dataset = open_dataset(Path(request["data"]), request["limit"], request["seed"])
+    name = bundle.manifest.inputs[0].name
+    preprocessing = bundle.manifest.preprocessing
+    return list(answer(dataset, preprocessing, lambda image: session.run({name: image})[0]))
+
+
 def _rank(request: dict[str, Any], _: Target) -> list[dict[str, Any]]:
     import torch
 
@@ -206,6 +235,7 @@ def _answer(line: str, target: Target) -> dict[str, Any]:
         "lower": _lower,
         "run": _run,
         "explain": _explain,
+        "answers": _answers,
         "rank": _rank,
     }
     request = json.loads(line)

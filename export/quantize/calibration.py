@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from care_mobile.errors import UsageError
+from care_mobile.evaluation.dataset import SUFFIXES
+from care_mobile.evaluation.images import UnreadableImage, read_image
 from care_mobile.inputs import Array, Preprocessing, sample_photos
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 DEFAULT_COUNT = 64
 BUILT_IN = "two photos"
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAX_COUNT = 4096
 
 OnImage = Callable[[int, int], None]
@@ -84,12 +85,10 @@ def _crop(photo: Image, rng: random.Random) -> Image:
 
 
 def _read(path: Path, preprocessing: Preprocessing) -> Array:
-    from PIL import Image as pil
-
     try:
-        with pil.open(path) as image:
-            return preprocessing.from_image(image)
-    except (OSError, ValueError, SyntaxError, pil.DecompressionBombError) as error:
+        return read_image(path, preprocessing)
+    except UnreadableImage as problem:
         raise UsageError(
-            f"--calibration: {path} cannot be read as an image", "remove it, or replace it"
-        ) from error
+            f"--calibration: {path} cannot be read as an image: {problem}",
+            "remove it, or replace it",
+        ) from problem
