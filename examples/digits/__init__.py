@@ -1,0 +1,1 @@
+"""A small CARE trained on real digits; see README.md."""

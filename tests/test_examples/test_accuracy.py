@@ -1,0 +1,96 @@
+"""True accuracy of every target and precision, on digits that no training ever saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from digits.data import Digits, inputs
+
+from care_mobile.evaluation.dataset import open_dataset
+from care_mobile.evaluation.evaluate import EvaluationRequest, evaluate
+from care_mobile.export.pipeline import export_bundles
+from care_mobile.export.request import ExportRequest
+from care_mobile.export.targets import TARGETS
+
+from .conftest import WEIGHTS
+from .test_network import trained
+
+MAX_DIFFERENCE = 0.005
+"""Share of the images by which the number of right answers may differ."""
+INTERPRETED = 400
+"""Images for our Core ML interpreter, which takes 15 ms each."""
+PROMISED = {"fp32", "fp16", "int8"}
+EVERY = [
+    # The others are tried too, only not in every run.
+    pytest.param(
+        target.name,
+        precision,
+        marks=() if precision in PROMISED else pytest.mark.slow,
+        id=f"{target.name}-{precision}",
+    )
+    for target in TARGETS
+    for precision in target.precisions
+]
+
+Export = Callable[[str], dict[str, Path]]
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Bundles of one precision by target; those of a precision are exported together, once."""
+    output = tmp_path_factory.mktemp("bundles")
+
+    @cache
+    def export(precision: str) -> dict[str, Path]:
+        report = export_bundles(
+            ExportRequest(
+                models=("digits.network:digits",),
+                weights=str(WEIGHTS),
+                targets=tuple(t.name for t in TARGETS if precision in t.precisions),
+                precision=precision,
+                in_channels=1,
+                resolutions=({"width": 64, "height": 64},),  # type: ignore[arg-type]
+                output=output,
+            )
+        )
+        assert [found.failure for found in report.bundles if found.failure] == []
+        return {found.target: found.path for found in report.bundles if found.path}
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def eager(held_out: Digits) -> dict[str, bool]:
+    """Whether the network before any pass is right, by the image's path below `held-out`."""
+    with torch.no_grad():
+        answers = trained()(torch.from_numpy(inputs(held_out.images))).argmax(1).numpy()
+    return {
+        f"{label}/{place:04}.png": bool(answer == label)
+        for answer, label, place in zip(answers, held_out.labels, held_out.places, strict=True)
+    }
+
+
+@pytest.mark.parametrize(("target", "precision"), EVERY)
+def test_every_target_and_precision_is_as_accurate_as_the_network(
+    bundles: Export,
+    eager: dict[str, bool],
+    folders: Path,
+    tmp_path: Path,
+    target: str,
+    precision: str,
+) -> None:
+    request = EvaluationRequest(
+        bundles=(bundles(precision)[target],),
+        data=folders / "held-out",
+        limit=INTERPRETED if target == "coreml" else None,
+        output=tmp_path / "evaluation.json",
+    )
+    (found,) = evaluate(request).bundles
+    samples = open_dataset(request.data, request.limit).samples
+    right = sum(eager[sample.path] for sample in samples)
+    assert found.top1.total == len(samples)
+    assert abs(found.top1.count - right) <= MAX_DIFFERENCE * len(samples)
