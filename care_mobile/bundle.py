@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -67,8 +69,9 @@ class Census(Frozen):
     """Operations of the exported model, counted in the file itself.
 
     `delegated` and `fallback` are counts where the runtime splits the graph between an
-    accelerated backend and its own kernels, else None. `runtime_by_type` is what the runtime
-    makes of the graph when it loads it, where it tells.
+    accelerated backend and its own kernels, else None; `fallback_reasons` says by node why the
+    backend left it. `runtime_by_type` is what the runtime makes of the graph when it loads it,
+    where it tells.
     """
 
     total: int
@@ -77,7 +80,15 @@ class Census(Frozen):
     fallback: int | None = None
     partitions: int | None = None
     fallback_by_type: dict[str, int] = Field(default_factory=dict)
+    fallback_reasons: dict[str, str] = Field(default_factory=dict)
     runtime_by_type: dict[str, int] = Field(default_factory=dict)
+
+    def why_outside(self) -> list[str]:
+        """Fallback operations and reasons, those alike together, the most frequent first."""
+        groups = Counter(
+            (re.sub(r"_\d+$", "", node), reason) for node, reason in self.fallback_reasons.items()
+        )
+        return [f"{count} {kind} ({reason})" for (kind, reason), count in groups.most_common()]
 
 
 class ProbeResult(Frozen):

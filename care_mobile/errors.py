@@ -66,6 +66,12 @@ class TargetError(CareError):
     exit_code = 1
 
 
+class DelegationError(CareError):
+    """A program that a backend takes in more pieces, or less of it, than was asked for."""
+
+    exit_code = 2
+
+
 class EquivalenceError(CareError):
     """A reparameterization that changed the network's results."""
 

@@ -88,6 +88,14 @@ def care_export(
         typer.Option(help="Core ML: file with one class name per line; makes it a classifier."),
     ] = None,
     min_ios: Annotated[int, typer.Option(help="Core ML: oldest iOS to run on, 17 or 18.")] = 17,
+    max_partitions: Annotated[
+        int | None,
+        typer.Option(min=0, help="ExecuTorch: fail if XNNPACK takes the network in more pieces."),
+    ] = None,
+    max_fallback_ops: Annotated[
+        int | None,
+        typer.Option(min=0, help="ExecuTorch: fail if XNNPACK leaves more operations outside."),
+    ] = None,
     with_pass: Annotated[
         list[str], typer.Option(help="Also run this reparameterization; repeatable.")
     ] = [],  # noqa: B006
@@ -139,8 +147,8 @@ def care_export(
         bool,
         typer.Option(
             "--explain",
-            help="Print what each pass did and left alone and, for Core ML in fp16, which "
-            "operations cost the most accuracy.",
+            help="Print what each pass and rewrite did and left alone, why operations stay "
+            "outside XNNPACK and, for Core ML in fp16, which operations cost the most accuracy.",
         ),
     ] = False,
     as_json: Annotated[
@@ -176,6 +184,8 @@ def care_export(
             "image_input": image_input,
             "labels": _labels(labels),
             "min_ios": min_ios,
+            "max_partitions": max_partitions,
+            "max_fallback_ops": max_fallback_ops,
         },
         calibration=calibration,
         calibration_count=calibration_count,

@@ -89,6 +89,7 @@ class _Made:
         """Fields of a `BundleResult`."""
         shared = (
             "size_bytes",
+            "rewrites",
             "census",
             "parity",
             "other_parity",

@@ -75,6 +75,9 @@ def summary(report: ExportReport, explain: bool) -> None:
                 console.print(f"  {line}", style="dim")
     console.print(_bundles(report))
     for result in report.bundles:
+        if explain:
+            for line in _rewrites(result):
+                console.print(line, style="dim", soft_wrap=True)
         if explain and result.sensitivity:
             console.print(_sensitivity(result))
         if result.half_precision:
@@ -180,6 +183,14 @@ def _forecast(result: BundleResult) -> list[str]:
         f"Neural Engine, {counts[Outlook.DOUBTFUL]} doubtful, {counts[Outlook.UNLIKELY]} unlikely; "
         "care-inspect says why."
     ]
+
+
+def _rewrites(result: BundleResult) -> list[str]:
+    """What the target's rewrites did, and why operations stay outside its backend."""
+    done = [f"{name} ({places})" for name, places in result.rewrites.items() if places]
+    lines = [f"{result.name}: rewritten: {', '.join(done)}"] if done else []
+    outside = result.census.why_outside() if result.census else []
+    return lines + [f"{result.name}: outside XNNPACK: {line}" for line in outside]
 
 
 def _operations(result: BundleResult) -> str:

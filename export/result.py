@@ -6,6 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from care_mobile.bundle import Accuracy, Calibration, Census, ForecastSummary, Parity, PassReport
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen
@@ -61,6 +63,7 @@ class BundleResult(Frozen):
     status: Status
     path: Path | None = None
     size_bytes: int | None = None
+    rewrites: dict[str, int] = Field(default_factory=dict)
     census: Census | None = None
     parity: Parity | None = None
     other_parity: tuple[Parity, ...] = ()

@@ -13,6 +13,7 @@ CODES = {
     "CheckpointError": 2,
     "ModelFileError": 2,
     "ModelError": 2,
+    "DelegationError": 2,
     "EquivalenceError": 3,
     "ParityError": 3,
     "BundleError": 5,

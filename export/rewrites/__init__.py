@@ -10,12 +10,26 @@ from dataclasses import dataclass
 
 from torch.export import ExportedProgram
 
+from .batched_products import batched_products
+from .broadcast_constants import constants_beside_maps
+from .depthwise_kernels import depthwise_kernels_in_parts
+from .elu import elu_plus_one
 from .epsilons import normal_epsilons
+from .expansions import expansions_left_out
+from .layer_norms import layer_norms_written_out
+from .means import means_over_maps
 from .reciprocals import reciprocals_to_divisions
 from .splits import splits_to_slices
 from .tanh_gelu import tanh_gelu_written_out
 
 __all__ = [
+    "BATCHED_PRODUCTS",
+    "CONSTANTS_BESIDE_MAPS",
+    "DEPTHWISE_KERNELS_IN_PARTS",
+    "ELU_PLUS_ONE",
+    "EXPANSIONS_LEFT_OUT",
+    "LAYER_NORMS_WRITTEN_OUT",
+    "MEANS_OVER_MAPS",
     "NORMAL_EPSILONS",
     "RECIPROCALS_TO_DIVISIONS",
     "SPLITS_TO_SLICES",
@@ -33,6 +47,13 @@ class Rewrite:
     edit: Callable[[ExportedProgram], int]
 
 
+BATCHED_PRODUCTS = Rewrite("batched-products", batched_products)
+CONSTANTS_BESIDE_MAPS = Rewrite("constants-beside-maps", constants_beside_maps)
+DEPTHWISE_KERNELS_IN_PARTS = Rewrite("depthwise-kernels-in-parts", depthwise_kernels_in_parts)
+ELU_PLUS_ONE = Rewrite("elu-plus-one", elu_plus_one)
+EXPANSIONS_LEFT_OUT = Rewrite("expansions-left-out", expansions_left_out)
+LAYER_NORMS_WRITTEN_OUT = Rewrite("layer-norms-written-out", layer_norms_written_out)
+MEANS_OVER_MAPS = Rewrite("means-over-maps", means_over_maps)
 NORMAL_EPSILONS = Rewrite("normal-epsilons", normal_epsilons)
 SPLITS_TO_SLICES = Rewrite("splits-to-slices", splits_to_slices)
 RECIPROCALS_TO_DIVISIONS = Rewrite("reciprocals-to-divisions", reciprocals_to_divisions)

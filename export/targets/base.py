@@ -23,6 +23,8 @@ class Options(Frozen):
     image_input: bool = False
     labels: tuple[str, ...] = ()
     min_ios: int = 17
+    max_partitions: int | None = None
+    max_fallback_ops: int | None = None
 
 
 @dataclass(frozen=True)

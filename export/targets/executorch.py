@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from care_mobile.bundle import Census
+from care_mobile.errors import DelegationError
 from care_mobile.requirements import Availability, check
 
 from .base import Lowered, LowerJob, Options, Variant
 from .fast_lowering import fast_lowering
+from .xnnpack_reasons import NO_RULE, collected_reasons
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -51,25 +54,60 @@ class ExecuTorchTarget:
         )
         from executorch.exir import to_edge_transform_and_lower
 
-        from ..rewrites import SPLITS_TO_SLICES, apply
-
-        rewrites = apply(program, [SPLITS_TO_SLICES])
-        with fast_lowering(program):
+        rewrites = _rewrite(program)
+        with fast_lowering(program), collected_reasons() as reasons:
             edge = to_edge_transform_and_lower(
                 program,
                 partitioner=[XnnpackPartitioner()],
                 transform_passes=get_transform_passes(),
                 compile_config=get_xnnpack_edge_compile_config(),
             )
-            census = _census(edge.exported_program().graph_module)
+            census = _census(edge.exported_program().graph_module, reasons)
+            _check_budget(census, job.options)
             executable = edge.to_executorch()
         with (folder / MODEL_FILE).open("wb") as stream:
             executable.write_to_file(stream)
         return Lowered(model_file=MODEL_FILE, census=census, rewrites=rewrites)
 
 
-def _census(graph: Any) -> Census:
-    """Operations inside and outside XNNPACK's partitions.
+def _rewrite(program: ExportedProgram) -> dict[str, int]:
+    """Apply the rewrites that pay with XNNPACK; returns the places changed by each."""
+    from .. import rewrites
+
+    return rewrites.apply(
+        program,
+        [
+            rewrites.SPLITS_TO_SLICES,
+            rewrites.EXPANSIONS_LEFT_OUT,
+            rewrites.ELU_PLUS_ONE,
+            rewrites.BATCHED_PRODUCTS,
+            rewrites.MEANS_OVER_MAPS,
+            rewrites.LAYER_NORMS_WRITTEN_OUT,
+            rewrites.DEPTHWISE_KERNELS_IN_PARTS,
+            rewrites.RECIPROCALS_TO_DIVISIONS,
+            # Last, as the two before and layer normalisation bring numbers.
+            rewrites.CONSTANTS_BESIDE_MAPS,
+        ],
+    )
+
+
+def _check_budget(census: Census, options: Options) -> None:
+    """Hold the delegation against the limits that were asked for."""
+    limits = (
+        ("--max-partitions", options.max_partitions, census.partitions, "XNNPACK partitions"),
+        ("--max-fallback-ops", options.max_fallback_ops, census.fallback, "fallback operations"),
+    )
+    for option, limit, count, what in limits:
+        if limit is not None and count is not None and count > limit:
+            why = "; ".join(census.why_outside()) or "no operation stays outside"
+            raise DelegationError(
+                f"{count} {what}, but at most {limit} allowed: {why}",
+                f"change these operations, or allow more with {option}",
+            )
+
+
+def _census(graph: Any, reasons: Mapping[str, str]) -> Census:
+    """Operations inside and outside XNNPACK's partitions; `reasons` by node.
 
     `getitem` (picking one of several results) and `alloc` (memory planning) are no work and do
     not count.
@@ -94,4 +132,14 @@ def _census(graph: Any) -> Census:
         fallback=outside.total(),
         partitions=info.num_delegated_subgraphs,
         fallback_by_type=dict(outside.most_common()),
+        fallback_reasons={
+            node.name: reasons.get(node.name, NO_RULE)
+            for node in graph.graph.nodes
+            if node.op == "call_function" and _is_work(node)
+        },
     )
+
+
+def _is_work(node: Any) -> bool:
+    """Whether a node computes something itself, outside any partition."""
+    return "delegate" not in str(node.target) and not node.name.startswith(("getitem", "alloc"))
