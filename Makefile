@@ -1,5 +1,6 @@
 # make demo   environment, CARE-S0 to all targets, parity, latency on this machine
 # make test   everything CI checks
+# make bench  speed against naive exports, into docs/performance.md; make precision: accuracy
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,7 +9,7 @@ STAMP   = $(VENV)/.installed
 # torch comes first and by exact version: asked for as a range it may bring gigabytes of CUDA.
 TORCH   = torch==2.13.0
 
-.PHONY: demo test test-slow lint types format wheel clean
+.PHONY: bench demo precision test test-slow lint types format wheel clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
@@ -24,6 +25,14 @@ demo: $(STAMP)
 	@echo
 	@echo "bundles/ holds CARE-S0 for Core ML, ONNX and ExecuTorch. Where this machine can run a bundle,"
 	@echo "its results were compared with PyTorch's and its latency measured. Next: $(BIN)/care-export --help"
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.compare --output build/bench
+	cp build/bench/performance.md docs/performance.md
+
+precision: $(STAMP)
+	$(BIN)/python -m benchmarks.precision --output build/precision
+	cp build/precision/precision.md docs/precision.md
 
 test: lint types
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

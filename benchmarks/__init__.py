@@ -1,0 +1,1 @@
+"""Comparisons that the project ships; run from the repository's root, not installed."""

@@ -1,0 +1,201 @@
+"""Documents from results: nothing in them is written by hand but the words around the numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from care_mobile.errors import OutputError
+from care_mobile.evaluation.results import BundleAccuracy
+from care_mobile.export.parity import ORDINARY
+from care_mobile.frozen import Frozen
+
+from .accuracy import Case, Precisions
+from .results import Comparison, Contestant, Figure, Ratio, Role, Round, Verdict
+
+_NAMED = 6
+"""Operators named where a figure is not reached."""
+_LEAST_SHARE = 0.01
+"""Operators below this share of the network's time go into one row."""
+
+
+class OperatorRow(NamedTuple):
+    """One kind of operator: (nodes, milliseconds) per bundle, None where it has none."""
+
+    operator: str
+    cells: tuple[tuple[int, float] | None, ...]
+
+
+def performance(found: Comparison) -> str:
+    """`docs/performance.md`."""
+    return _render("performance.md", found)
+
+
+def write(folder: Path, stem: str, document: str, found: Frozen) -> Path:
+    """Write `stem`.md and the results beside it as JSON; returns the document's path.
+
+    Raises:
+        OutputError: if the disk refuses.
+    """
+    path = folder / f"{stem}.md"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = found.model_dump_json(indent=1) + "\n"
+        (folder / f"{stem}.json").write_text(text, encoding="utf-8")
+        path.write_text(document, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror}", "choose another --output"
+        ) from error
+    return path
+
+
+def times(found: Ratio) -> str:
+    """`1.31 (1.29 to 1.33)`."""
+    if found.low is None or found.high is None or found.low == found.high:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def cell(figure: Figure) -> str:
+    """Value and verdict."""
+    if figure.value is None:
+        return figure.verdict.value
+    shown = {"count": f"{figure.value.value:.0f}", "percent": f"{figure.value.value:.0f} %"}
+    return f"{shown.get(figure.unit) or times(figure.value)}: {figure.verdict.value}"
+
+
+def operator_rows(contestants: list[Contestant]) -> list[OperatorRow]:
+    """Operators by time in the first bundle, then those only others have; small ones last."""
+    total = sum(time.ms for time in contestants[0].operators)
+    tables = [{time.operator: time for time in c.operators} for c in contestants]
+    kinds = list(dict.fromkeys(kind for table in tables for kind in table))
+    rare = {
+        kind
+        for kind in kinds
+        if all(table[kind].ms < _LEAST_SHARE * total for table in tables if kind in table)
+    }
+    rows = [
+        OperatorRow(kind, tuple((t[kind].nodes, t[kind].ms) if kind in t else None for t in tables))
+        for kind in kinds
+        if kind not in rare
+    ]
+    rest = tuple(
+        (sum(t[k].nodes for k in rare if k in t), sum(t[k].ms for k in rare if k in t))
+        for t in tables
+    )
+    return [*rows, OperatorRow(f"{len(rare)} others", rest)] if rare else rows
+
+
+def profiled(entered: Round) -> list[Contestant]:
+    """Ours in all precisions, then the best naive export and the bound."""
+    ours = [c for c in entered.contestants if c.role is Role.OURS]
+    parts = [c for c in entered.contestants if c.role is Role.PART]
+    return [*ours, entered.best_naive(), *parts]
+
+
+def census_rows(contestants: list[Contestant]) -> list[tuple[str, list[int]]]:
+    """Operators by their highest count in any bundle, with the count in each."""
+    names = {name for c in contestants for name in c.census}
+    rows = [(name, [c.census.get(name, 0) for c in contestants]) for name in names]
+    return sorted(rows, key=lambda row: (-max(row[1]), row[0]))
+
+
+def reasons(found: Comparison) -> list[str]:
+    """Per missed or uncertain figure, what takes most of the time of the bundle it is about."""
+    lines = []
+    for entered in found.rounds:
+        for figure in entered.figures:
+            if figure.verdict in (Verdict.MISSED, Verdict.UNCERTAIN) and figure.unit == "times":
+                precision = figure.title.partition(":")[0]
+                shares = _shares(entered, precision)
+                lines.append(f"{entered.model}, {entered.target}, {figure.title}: {shares}.")
+    return lines
+
+
+def _shares(entered: Round, precision: str) -> str:
+    ours = entered.ours(precision)
+    assert ours is not None
+    total = sum(time.ms for time in ours.operators)
+    if total > 0:
+        parts = [(time.operator, time.ms / total) for time in ours.operators[:_NAMED]]
+    else:
+        parts = [
+            (c.summary, c.latency.median_ms / ours.latency.median_ms)
+            for c in entered.contestants
+            if c.role is Role.PART
+        ]
+    named = ", ".join(f"{name} {share:.0%}" for name, share in parts)
+    rest = 1.0 - sum(share for _, share in parts)
+    alone = "" if total > 0 else "published fp32 layers alone, in shares of its time: "
+    return f"{ours.latency.median_ms:.2f} ms; {alone}{named}, all else {rest:.0%}"
+
+
+def precision(found: Precisions) -> str:
+    """`docs/precision.md`."""
+    return _render("precision.md", found)
+
+
+def share(case: Case, cases: list[Case]) -> str:
+    """Its size in percent of the same target's fp32."""
+    full = (c for c in cases if c.target == case.target and c.precision == "fp32")
+    base = next(full, None)
+    if base is None or not base.size_bytes or not case.size_bytes:
+        return ""
+    return f"{case.size_bytes / base.size_bytes:.0%}"
+
+
+def decibels(case: Case, probes: str) -> str:
+    """PSNR on one probe set."""
+    return f"{case.psnr_db[probes]:.1f}" if probes in case.psnr_db else ""
+
+
+def worst(case: Case) -> str:
+    """PSNR on the worst ordinary probe set."""
+    found = [value for name, value in case.psnr_db.items() if name in ORDINARY]
+    return f"{min(found):.1f}" if found else ""
+
+
+def accuracy(found: BundleAccuracy) -> str:
+    """Cells: top-1 in percent, its interval, points against the reference, agreement."""
+    top1, compared = found.top1, found.agreement
+    cells = [f"{100 * top1.share:.1f}", f"{100 * top1.low:.1f} to {100 * top1.high:.1f}"]
+    if compared is None:
+        return " | ".join([*cells, "reference", ""])
+    points = [100 * compared.difference, 100 * compared.difference_low]
+    interval = f"{points[0]:+.1f} ({points[1]:+.1f} to {100 * compared.difference_high:+.1f})"
+    return " | ".join([*cells, interval, f"{100 * compared.same.share:.1f} %"])
+
+
+def _render(template: str, found: Frozen) -> str:
+    text = _environment().get_template(template).render(found=found)
+    # Where a template's condition does not hold, blank lines meet.
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - Markdown, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    tools: dict[str, Any] = {
+        "times": times,
+        "cell": cell,
+        "operator_rows": operator_rows,
+        "profiled": profiled,
+        "census_rows": census_rows,
+        "reasons": reasons,
+        "share": share,
+        "decibels": decibels,
+        "worst": worst,
+        "accuracy": accuracy,
+        "Role": Role,
+    }
+    environment.globals |= tools
+    return environment

@@ -1,0 +1,82 @@
+"""The document says what the results say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rendering import performance, times, write
+from benchmarks.results import Comparison, Ratio
+from care_mobile.errors import OutputError
+
+from .support import comparison, round_of
+
+GOOD = {"ours": 1.0, "naive": 2.2, "other naive": 3.0, "bound": 0.8, "int8": 0.5}
+
+
+def rows(document: str) -> list[list[str]]:
+    """Cells of all table rows."""
+    lines = [line for line in document.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.fixture
+def found() -> Comparison:
+    return comparison(
+        round_of("executorch", GOOD),
+        round_of("onnx", GOOD | {"bound": 0.5}),
+        round_of("executorch", GOOD | {"naive": 1.1}, model="care_s1"),
+        round_of("onnx", GOOD, model="care_s1"),
+    )
+
+
+def test_every_figure_of_every_network_is_at_the_top(found: Comparison) -> None:
+    top = performance(found).partition("## How it was measured")[0]
+    table = {row[0]: row[1:] for row in rows(top)}
+    assert table["executorch"] == ["care_s0", "care_s1"]
+    for entered in found.rounds:
+        column = ["care_s0", "care_s1"].index(entered.model)
+        for figure in entered.figures:
+            assert table[figure.title][column].endswith(f": {figure.verdict.value}")
+    assert table["fp32: our time over the bound's, at most 1.4"][0] == "2.00: missed"
+
+
+def test_a_missed_figure_says_where_the_time_goes(found: Comparison) -> None:
+    document = performance(found)
+    assert "- care_s0, onnx, fp32: our time over the bound's" in document
+    assert "1.00 ms; Conv, 1x1 75%, Gelu 25%, all else 0%." in document
+    assert "- care_s1, executorch, fp32: naive export's time over ours" in document
+
+
+def test_tables_are_whole(found: Comparison) -> None:
+    """Every row of a table has as many cells as its header."""
+    for block in re.findall(r"(?:^\|.*\n)+", performance(found), re.MULTILINE):
+        widths = {line.count("|") for line in block.splitlines()}
+        assert len(widths) == 1, block
+
+
+def test_nothing_is_left_of_the_template(found: Comparison) -> None:
+    document = performance(found)
+    assert not re.search(r"\{[{%]|[%}]\}", document)
+    assert "\n\n\n" not in document
+
+
+def test_intervals() -> None:
+    assert times(Ratio(value=1.314, low=1.291, high=1.337)) == "1.31 (1.29 to 1.34)"
+    assert times(Ratio(value=1.0, low=None, high=None)) == "1.00"
+
+
+def test_the_json_is_the_results(found: Comparison, tmp_path: Path) -> None:
+    path = write(tmp_path / "new", "performance", "text\n", found)
+    assert path.read_text() == "text\n"
+    content = json.loads(path.with_suffix(".json").read_text())
+    assert Comparison.model_validate(content) == found
+
+
+def test_a_place_that_cannot_be_written(found: Comparison, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        write(tmp_path / "file", "performance", "", found)
