@@ -1,4 +1,7 @@
-"""ONNX through PyTorch's exporter. Opset 20 and later have GELU as one operator."""
+"""ONNX through PyTorch's exporter, rewritten for ONNX Runtime.
+
+Opset 20 and later have GELU as one operator.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +62,8 @@ class OnnxTarget:
                 verbose=False,
             )
         assert exported is not None
-        rewrites = rewrite(exported.model)
-        model = exported.model_proto
+        places = rewrite(exported.model, integers=job.precision == "int8")
+        model, counts = _in_precision(exported.model_proto, job)
         _describe(model, job)
         try:
             onnx.checker.check_model(model, full_check=True)
@@ -68,7 +71,28 @@ class OnnxTarget:
             raise TargetError(f"onnx.checker refuses the exported model: {error}") from error
         path = folder / MODEL_FILE
         onnx.save(model, path)
-        return Lowered(model_file=MODEL_FILE, census=_census(model, path), rewrites=rewrites)
+        census = _census(model, path)
+        return Lowered(model_file=MODEL_FILE, census=census, rewrites=places | counts)
+
+
+def _in_precision(model: onnx.ModelProto, job: LowerJob) -> tuple[onnx.ModelProto, dict[str, int]]:
+    """The float32 `model` in the job's precision, and the operators that took it, by type."""
+    import numpy as np
+
+    from ..quantize.onnx_fp16 import halve
+    from ..quantize.onnx_int8 import quantize
+
+    if job.precision == "fp32":
+        return model, {}
+    if job.precision == "fp16":
+        result, counts = halve(model)
+    else:
+        if job.calibration is None:
+            raise TargetError("int8 needs calibration images", "name a folder of some")
+        with np.load(job.calibration) as stored:
+            images = stored["images"]
+        result, counts = quantize(model, images, job.keep_float, job.inputs[0].name)
+    return result, {f"{job.precision}-{name}": count for name, count in counts.items()}
 
 
 def _describe(model: onnx.ModelProto, job: LowerJob) -> None:

@@ -39,7 +39,7 @@ class Block:
 
     @property
     def groups(self) -> tuple[ir.Value, ...]:
-        return self.split.outputs
+        return tuple(self.split.outputs)
 
     @property
     def branches(self) -> list[ir.Value]:

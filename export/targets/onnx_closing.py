@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .onnx_editing import FloatArray, Graph, channels_of
+from .onnx_editing import FloatArray, Graph, channels_of, shape_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,7 +44,7 @@ def _rewrite(graph: Graph, outer: ir.Node, inner: ir.Node, plain: ir.Value) -> b
         name = str(multiplication.outputs[0].name)
         weight, bias = factor.reshape(-1, 1, 1, 1), np.zeros(len(factor), np.float32)
         scaling = graph.depthwise(outer, value, weight, bias, f"{name}_conv", [multiplication])
-        shape = tuple(outer.outputs[0].shape or ())
+        shape = shape_of(outer.outputs[0])
         (rest,) = graph.add(outer, "Add", [scaling, plain], f"{name}_sum", None, [shape])
         (total,) = graph.add(
             outer, "Add", [conv, rest], f"{outer.outputs[0].name}_sum", None, [shape]

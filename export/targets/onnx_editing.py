@@ -111,7 +111,7 @@ class Graph:
         """The one node that reads `value` once, if nothing else needs it, else None."""
         if value is None or value.is_graph_output():
             return None
-        uses = value.uses()
+        uses = tuple(value.uses())
         return uses[0].node if len(uses) == 1 else None
 
     # Editing ------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Graph:
         inputs: Sequence[ir.Value],
         name: str,
         attributes: dict[str, Any] | None = None,
-        outputs: Sequence[tuple[int, ...]] = (),
+        outputs: Sequence[Sequence[Any]] = (),
         origins: Iterable[ir.Node] = (),
     ) -> list[ir.Value]:
         """A new node in front of `before`; its outputs have the shapes `outputs`."""
@@ -167,14 +167,19 @@ class Graph:
         name = self._fresh(name)
         tensor = ir.tensor(np.ascontiguousarray(array), name=name)
         value = ir.Value(name=name, const_value=tensor)
-        value.shape, value.dtype = tensor.shape, tensor.dtype
+        value.shape, value.dtype = ir.Shape(array.shape), tensor.dtype
         self.graph.register_initializer(value)
         return value
 
     def replace(self, old: ir.Value, new: ir.Value) -> None:
-        """Let `new` stand for `old` everywhere and drop what nobody reads any more."""
+        """Let `new` stand for `old` everywhere and drop what nobody reads any more.
+
+        An output of the graph keeps its name.
+        """
         import onnx_ir as ir
 
+        if old.is_graph_output():
+            old.name, new.name = f"{old.name}_before", old.name
         ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
         self.drop(old.producer())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from .onnx_attention import heads_before_elementwise
 from .onnx_branches import adjacent_branches_together, local_branches_over_all_channels
 from .onnx_closing import scaled_sums_to_convolutions
 from .onnx_editing import Graph
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 REWRITES: Mapping[str, Callable[[Graph], None]] = {
+    "heads-before-elementwise": heads_before_elementwise,
     "scaled-sums-to-convolutions": scaled_sums_to_convolutions,
     "local-branches-over-all-channels": local_branches_over_all_channels,
     # What is left are groups that fill layout blocks.
@@ -23,10 +25,19 @@ REWRITES: Mapping[str, Callable[[Graph], None]] = {
 }
 
 
-def rewrite(model: ir.Model) -> dict[str, int]:
-    """Apply all rewrites to `model`; returns the places each changed."""
+FOR_FLOAT = frozenset({"concatenations-of-convolutions"})
+"""Integer maps have another layout, in which concatenating costs no reordering."""
+
+
+def rewrite(model: ir.Model, *, integers: bool = False) -> dict[str, int]:
+    """Apply the rewrites to `model`, to be quantized if `integers`.
+
+    Returns the places each changed.
+    """
     places = {}
     for name, edit in REWRITES.items():
+        if integers and name in FOR_FLOAT:
+            continue
         graph = Graph(model)
         edit(graph)
         places[name] = graph.places
