@@ -66,13 +66,17 @@ class Case(Frozen):
 
 
 class Precisions(Frozen):
-    """Everything one call found out; `reference` is the bundle accuracies are compared with."""
+    """Everything one call found out on `images` held-out images, at most `limit`.
+
+    `reference` is the bundle that accuracies are compared with.
+    """
 
     schema_version: Literal[1] = 1
     command: str
     created: AwareDatetime
     seconds: float
     tools: dict[str, str]
+    limit: int | None
     images: int
     fingerprint: str
     reference: str | None
@@ -109,6 +113,7 @@ def measure_precisions(
         created=datetime.now(timezone.utc).replace(microsecond=0),
         seconds=round(time.monotonic() - started, 1),
         tools=tool_versions() | {"care-mobile": version("care-mobile") or "unknown"},
+        limit=request.limit,
         images=report.dataset.images,
         fingerprint=report.dataset.fingerprint,
         reference=report.reference,

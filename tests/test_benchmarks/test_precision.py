@@ -1,0 +1,161 @@
+"""What precisions cost: the document, and a real run on digits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import precision as command
+from benchmarks.accuracy import (
+    DIGITS,
+    Case,
+    PrecisionRequest,
+    Precisions,
+    measure_precisions,
+)
+from benchmarks.rendering import precision, write
+from care_mobile.errors import UsageError
+from care_mobile.evaluation.results import Agreement, BundleAccuracy, Proportion
+
+from .test_rendering import rows
+
+
+def share(count: int, total: int = 1000) -> Proportion:
+    return Proportion(count=count, total=total, share=count / total, low=0.9, high=0.99)
+
+
+def accuracy(name: str, agreement: Agreement | None) -> BundleAccuracy:
+    return BundleAccuracy(
+        name=name,
+        integrity="0",
+        model=DIGITS,
+        target="onnx",
+        precision="fp32",
+        random_weights=False,
+        runtime={},
+        top1=share(986 if agreement is None else 983),
+        top5=None,
+        nan=0,
+        agreement=agreement,
+        classes=(),
+    )
+
+
+def case(**changes: Any) -> Case:
+    fields: dict[str, Any] = {
+        "model": DIGITS,
+        "target": "onnx",
+        "precision": "fp32",
+        "status": "verified",
+        "failure": "",
+        "runtime": "onnxruntime",
+        "size_bytes": 1_000_000,
+        "calibration": "",
+        "psnr_db": {"seeded": 130.0, "photos": 120.0, "zeros": 110.0, "large-range": 60.0},
+    }
+    return Case(**fields | changes)
+
+
+@pytest.fixture
+def found() -> Precisions:
+    behind = Agreement(
+        reference="full",
+        same=share(990),
+        gained=2,
+        lost=5,
+        difference=-0.003,
+        difference_low=-0.009,
+        difference_high=0.003,
+    )
+    return Precisions(
+        command="python -m benchmarks.precision",
+        created=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        seconds=1.0,
+        tools={"python": "3.11"},
+        limit=None,
+        images=1000,
+        fingerprint="0123456789abcdef",
+        reference="full",
+        cases=(
+            case(accuracy=accuracy("full", None)),
+            case(
+                precision="int8",
+                size_bytes=260_000,
+                calibration="64 of training",
+                accuracy=accuracy("int8", behind),
+            ),
+            case(target="coreml", precision="fp16", status="failed", failure="broken", psnr_db={}),
+            case(model="care_s0"),
+        ),
+    )
+
+
+def test_sizes_distances_and_accuracies_stand_in_the_tables(found: Precisions) -> None:
+    table = rows(precision(found))
+    full = ["onnx", "fp32", "1.00", "100%", "130.0", "120.0", "110.0"]
+    assert [*full, "98.6", "90.0 to 99.0", "reference", "", "verified"] in table
+    # Random weights have no accuracy.
+    assert [*full, "verified"] in table
+    (int8,) = (row for row in table if row[1] == "int8")
+    assert int8[2:4] == ["0.26", "26%"]
+    assert int8[7:11] == ["98.3", "90.0 to 99.0", "-0.3 (-0.9 to +0.3)", "99.0 %"]
+
+
+def test_tables_are_whole(found: Precisions) -> None:
+    widths = {row[0]: len(row) for row in rows(precision(found)) if row[0] == "coreml"}
+    header = next(row for row in rows(precision(found)) if row[0] == "target")
+    assert widths == {"coreml": len(header)}
+
+
+def test_failures_and_calibration_are_told(found: Precisions) -> None:
+    document = precision(found)
+    assert "- coreml fp16: broken" in document
+    assert "- onnx int8: calibrated with 64 of training." in document
+
+
+def test_a_quick_run_says_so(found: Precisions) -> None:
+    note = "a smoke test, not evidence"
+    assert note not in precision(found)
+    assert note in precision(found.model_copy(update={"limit": 1000}))
+
+
+def test_quick_leaves_out_what_takes_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[PrecisionRequest] = []
+
+    def stop(request: PrecisionRequest, on_step: object) -> None:
+        seen.append(request)
+        raise UsageError("far enough")
+
+    monkeypatch.setattr("benchmarks.accuracy.measure_precisions", stop)
+    for arguments in (["--quick"], []):
+        monkeypatch.setattr(sys, "argv", ["precision", *arguments])
+        CliRunner().invoke(command.app, arguments)
+    quick, full = seen
+    assert quick.random_models == ()
+    assert quick.limit is not None
+    assert full.random_models == ("care_s0",)
+    assert full.limit is None
+    assert quick.targets == full.targets == ("coreml", "onnx", "executorch")
+
+
+@pytest.mark.slow
+def test_a_real_run(tmp_path: Path) -> None:
+    request = PrecisionRequest(
+        random_models=(), targets=("onnx",), limit=20, output=tmp_path, command="a test"
+    )
+    found = measure_precisions(request)
+    path = write(tmp_path, "precision", precision(found), found)
+    content = json.loads(path.with_suffix(".json").read_text())
+    assert Precisions.model_validate(content) == found
+    assert {c.precision for c in found.cases} >= {"fp32"}
+    for entry in found.cases:
+        assert entry.failure == ""
+        assert entry.accuracy is not None
+        assert entry.accuracy.top1.total == 20
+    assert found.reference == "digits-onnx-fp32-64x64"
