@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from digits.data import Digits, inputs
+from digits.network import PREPROCESSING
 
 from care_mobile.evaluation.dataset import open_dataset
 from care_mobile.evaluation.evaluate import EvaluationRequest, evaluate
 from care_mobile.export.pipeline import export_bundles
 from care_mobile.export.request import ExportRequest
+from care_mobile.export.result import BundleResult
 from care_mobile.export.targets import TARGETS
 
 from .conftest import WEIGHTS
@@ -36,29 +38,30 @@ EVERY = [
     for precision in target.precisions
 ]
 
-Export = Callable[[str], dict[str, Path]]
+Export = Callable[[str], dict[str, BundleResult]]
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Export:
+def bundles(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Export:
     """Bundles of one precision by target; those of a precision are exported together, once."""
     output = tmp_path_factory.mktemp("bundles")
 
     @cache
-    def export(precision: str) -> dict[str, Path]:
-        report = export_bundles(
-            ExportRequest(
-                models=("digits.network:digits",),
-                weights=str(WEIGHTS),
-                targets=tuple(t.name for t in TARGETS if precision in t.precisions),
-                precision=precision,
-                in_channels=1,
-                resolutions=({"width": 64, "height": 64},),  # type: ignore[arg-type]
-                output=output,
-            )
+    def export(precision: str) -> dict[str, BundleResult]:
+        request = ExportRequest(
+            models=("digits.network:digits",),
+            weights=str(WEIGHTS),
+            targets=tuple(t.name for t in TARGETS if precision in t.precisions),
+            precision=precision,
+            in_channels=1,
+            resolutions=(PREPROCESSING.resolution,),
+            output=output,
+            keep_failed=True,  # parity has tests of its own
         )
-        assert [found.failure for found in report.bundles if found.failure] == []
-        return {found.target: found.path for found in report.bundles if found.path}
+        if request.quantized():
+            request = request.model_copy(update={"calibration": folders / "training"})
+        report = export_bundles(request)
+        return {found.target: found for found in report.bundles}
 
     return export
 
@@ -83,8 +86,10 @@ def test_every_target_and_precision_is_as_accurate_as_the_network(
     target: str,
     precision: str,
 ) -> None:
+    exported = bundles(precision)[target]
+    assert exported.path is not None, exported.failure
     request = EvaluationRequest(
-        bundles=(bundles(precision)[target],),
+        bundles=(exported.path,),
         data=folders / "held-out",
         limit=INTERPRETED if target == "coreml" else None,
         output=tmp_path / "evaluation.json",
