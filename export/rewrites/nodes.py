@@ -70,7 +70,8 @@ def add_constant(program: ExportedProgram, name: str, tensor: Tensor) -> fx.Node
         node: fx.Node = graph.placeholder(f"{name}_rewritten")
     node.target = node.name  # which the graph has made unique
     value = tensor.detach().clone(memory_format=torch.contiguous_format)
-    node.meta["val"] = first.meta["val"].fake_mode.from_tensor(value)
+    fake_mode = first.meta["val"].fake_mode
+    node.meta["val"] = fake_mode.from_tensor(value, static_shapes=True)
     program.state_dict[node.name] = torch.nn.Parameter(value, requires_grad=False)
     spec = InputSpec(InputKind.PARAMETER, TensorArgument(node.name), node.name)
     program.graph_signature.input_specs.insert(0, spec)
