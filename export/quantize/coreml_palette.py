@@ -37,22 +37,25 @@ def palette(weights: Array, bits: int) -> tuple[Array, Array]:
     size = 2**bits
     if len(values) <= size:
         table = np.concatenate([values, np.full(size - len(values), values[-1])])
+        nearest = np.arange(len(values))
     else:
-        table = _symmetric(values.astype(np.float64), counts, size).astype(weights.dtype)
-    nearest = np.searchsorted(_borders(table.astype(np.float64)), values.astype(np.float64))
+        half = _magnitudes(values.astype(np.float64), counts, size).astype(weights.dtype)
+        table = np.concatenate([-half[::-1], half])
+        # By magnitude, so that a weight halfway between two values falls as its opposite does.
+        step = np.searchsorted(_borders(half.astype(np.float64)), np.abs(values.astype(np.float64)))
+        nearest = np.where(values < 0, size // 2 - 1 - step, size // 2 + step)
     return table, nearest[places.reshape(-1)].astype(np.uint8)
 
 
-def _symmetric(values: Array, counts: Array, size: int) -> Array:
-    """(size,) ascending; with two equal zeros in the middle where zero is worth an entry."""
+def _magnitudes(values: Array, counts: Array, size: int) -> Array:
+    """(size / 2,) ascending, from zero where zero is worth an entry."""
     magnitudes, places = np.unique(np.abs(values), return_inverse=True)
     weights = np.bincount(places.reshape(-1), counts)
     zero = magnitudes[0] == 0 and weights[0] >= weights.sum() / size
     if zero:
         magnitudes, weights = magnitudes[1:], weights[1:]
     half = _settle(magnitudes, weights, _start(magnitudes, weights, size // 2 - zero))
-    half = np.concatenate([[0.0], half]) if zero else half
-    return np.concatenate([-half[::-1], half])
+    return np.concatenate([[0.0], half]) if zero else half
 
 
 def _start(values: Array, counts: Array, size: int) -> Array:

@@ -63,14 +63,14 @@ class Compression:
         inputs: the range of the inputs of layers that compute in integers, by node; of these all
             weights are compressed, of others none. None to leave inputs in float.
         nodes: of layers, by the name of their weight (`weight_names`).
-        counts: of layers, by what became of them; filled in by the pass.
+        counts: of layers, small ones apart, by what became of them; filled in by the pass.
     """
 
     bits: int | None = None
     keep_float: frozenset[str] = frozenset()
     inputs: Mapping[str, Range] | None = None
     nodes: Mapping[str, str] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=lambda: Counter({TABLE: 0, INTEGERS: 0, FLOAT: 0}))
 
     def pipeline(self) -> Any:
         """coremltools' default passes and then this, for `ct.convert`."""
