@@ -20,7 +20,7 @@ from care_mobile.inputs import Preprocessing
 from care_mobile.models.catalog import create_model, slug
 from care_mobile.models.checkpoint import load_weights
 
-from .naive import CONVERTERS, Converter, Examples, write_bundle
+from .naive import ALONE, CONVERTERS, Converter, Examples, write_bundle
 from .parts import Alone, Layer, Part, layers
 from .results import Role
 
@@ -89,7 +89,7 @@ def make_entries(
     makers: list[tuple[str, Callable[[], Entry | Failed]]] = [
         *((c.summary, partial(_naive, subject, c, folder)) for c in CONVERTERS[target]),
         *(
-            (part.value, partial(_alone, subject, part, CONVERTERS[target][0], folder))
+            (part.value, partial(_alone, subject, part, ALONE[target], folder))
             for part in PARTS[target]
             if part in subject.layers
         ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +26,9 @@ from care_mobile.bundle import (
     write_manifest,
     writing,
 )
+from care_mobile.export.request import DEFAULT_RESOLUTION, ExportRequest
+from care_mobile.export.targets import LowerJob, Options
+from care_mobile.export.targets.executorch import ExecuTorchTarget
 from care_mobile.inputs import Preprocessing
 from care_mobile.inspection.inspector import inspect
 from care_mobile.models.macs import count_parameters
@@ -58,6 +61,19 @@ def _to_executorch(model: nn.Module, examples: Examples, file: Path) -> None:
         edge.to_executorch().write_to_file(stream)
 
 
+def _as_care_export_does(model: nn.Module, examples: Examples, file: Path) -> None:
+    job = LowerJob(
+        model=file.stem,
+        precision="fp32",
+        inputs=(),
+        outputs=(),
+        preprocessing=ExportRequest().preprocessing(DEFAULT_RESOLUTION),
+        weights="",
+        options=Options(),
+    )
+    ExecuTorchTarget().lower(torch.export.export(model, examples), job, file.parent)
+
+
 def _to_onnx(model: nn.Module, examples: Examples, file: Path) -> None:
     torch.onnx.export(model, examples, file, dynamo=True)
 
@@ -75,6 +91,10 @@ EXECUTORCH = Converter(
     ("executorch.backends.xnnpack.partition.xnnpack_partitioner", "executorch.exir"),
     _to_executorch,
 )
+LIKE_OURS = replace(
+    EXECUTORCH, name="ours", summary="lowered as care-export does", convert=_as_care_export_does
+)
+"""For layers alone in ExecuTorch: rewritten like those in our bundle."""
 ONNX = Converter(
     "naive-dynamo",
     "published network, torch.onnx dynamo, its default opset",
@@ -98,7 +118,9 @@ CONVERTERS: Mapping[str, tuple[Converter, ...]] = {
     "executorch": (EXECUTORCH,),
     "onnx": (ONNX, ONNX_17),
 }
-"""By target. The first one also converts networks of some layers alone."""
+"""By target."""
+ALONE: Mapping[str, Converter] = {"executorch": LIKE_OURS, "onnx": ONNX}
+"""What converts layers alone, by target."""
 
 
 def write_bundle(

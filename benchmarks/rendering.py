@@ -130,7 +130,7 @@ def _shares(entered: Round, precision: str) -> str:
         ]
     named = ", ".join(f"{name} {share:.0%}" for name, share in parts)
     rest = 1.0 - sum(share for _, share in parts)
-    alone = "" if total > 0 else "published fp32 layers alone, in shares of its time: "
+    alone = "" if total > 0 else "fp32 layers alone, in shares of its time: "
     return f"{ours.latency.median_ms:.2f} ms; {alone}{named}, all else {rest:.0%}"
 
 
