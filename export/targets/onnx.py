@@ -32,7 +32,7 @@ class OnnxTarget:
     """See the module's docstring."""
 
     name = "onnx"
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     runtime = "onnxruntime"
     verifiers: tuple[str, ...] = ("onnxruntime",)
     modules: tuple[str, ...] = ("torch", "onnx", "onnxscript", "onnxruntime")

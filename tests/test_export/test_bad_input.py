@@ -38,7 +38,7 @@ def refused(tmp_path: Path, code: int, *arguments: str) -> str:
         (["--model", "care_so"], "did you mean"),
         (["--target", "onx"], "did you mean onnx?"),
         (["--precision", "fp61", "-t", "coreml"], "did you mean fp16"),
-        (["--precision", "fp16", "-t", "onnx"], "target onnx has no precision fp16"),
+        (["--precision", "fp16", "-t", "executorch"], "target executorch has no precision fp16"),
         (["--resolution", "0"], "out of range"),
         (["--resolution", "31"], "at least 32 px"),
         (["--resolution", "224x31"], "at least 32 px"),
