@@ -27,7 +27,7 @@ def logits(seed: int = 0, n: int = 4) -> np.ndarray:
 def test_every_target_and_precision_has_thresholds() -> None:
     assert set(THRESHOLDS) == {(t.name, p) for t in TARGETS for p in t.precisions}
     for table in THRESHOLDS.values():
-        assert set(table) == {"ordinary", "extreme"}
+        assert set(table) - {"flat"} == {"ordinary", "extreme"}
         assert table["ordinary"].min_psnr_db is not None
 
 
@@ -119,3 +119,14 @@ def test_extreme_probes_have_their_own_limit() -> None:
     assert (
         compare(want, have | {"seeded": [logits() + 1e-2]}, "onnx", "fp32", "x").status == "failed"
     )
+
+
+def test_flat_images_have_a_limit_of_their_own_for_integers() -> None:
+    rng = np.random.default_rng(0)
+    want = {name: [logits()] for name in ("seeded", "zeros")}
+    have = {name: [a + 0.1 * np.abs(a).max() * rng.standard_normal(a.shape) for a in arrays]
+            for name, arrays in want.items()}  # fmt: skip
+    found = {r.probes: r for r in compare(want, have, "onnx", "int8", "onnxruntime").results}
+    assert 15 < found["zeros"].psnr_db < 25
+    assert found["zeros"].passed
+    assert not found["seeded"].passed
