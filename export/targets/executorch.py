@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from care_mobile.bundle import Census
-from care_mobile.errors import DelegationError
+from care_mobile.errors import DelegationError, UsageError
 from care_mobile.requirements import Availability, check
 
 from .base import Lowered, LowerJob, Options, Variant
@@ -25,7 +25,7 @@ class ExecuTorchTarget:
     """See the module's docstring."""
 
     name = "executorch"
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32", "int8")
     runtime = "executorch"
     verifiers: tuple[str, ...] = ("executorch",)
     modules: tuple[str, ...] = (
@@ -54,7 +54,7 @@ class ExecuTorchTarget:
         )
         from executorch.exir import to_edge_transform_and_lower
 
-        rewrites = _rewrite(program)
+        program, rewrites = _in_precision(program, job)
         with fast_lowering(program), collected_reasons() as reasons:
             edge = to_edge_transform_and_lower(
                 program,
@@ -68,6 +68,27 @@ class ExecuTorchTarget:
         with (folder / MODEL_FILE).open("wb") as stream:
             executable.write_to_file(stream)
         return Lowered(model_file=MODEL_FILE, census=census, rewrites=rewrites)
+
+
+def _in_precision(
+    program: ExportedProgram, job: LowerJob
+) -> tuple[ExportedProgram, dict[str, int]]:
+    """The program rewritten for XNNPACK and quantized if asked for; the places of each change."""
+    if job.precision == "fp32":
+        return program, _rewrite(program)
+    if job.calibration is None:
+        raise UsageError("int8 needs calibration images", "give --calibration DIR")
+    import numpy as np
+
+    from ..quantize.executorch_int8 import quantize, weights_of
+
+    with np.load(job.calibration) as stored:
+        images = stored["images"]
+    # Rewrites replace nodes, but not the weights that layers are known by.
+    keep_float = weights_of(program, job.keep_float)
+    rewrites = _rewrite(program)
+    quantized = quantize(program, images, keep_float)
+    return quantized.program, rewrites | quantized.places
 
 
 def _rewrite(program: ExportedProgram) -> dict[str, int]:
