@@ -7,7 +7,7 @@ code  meaning
 ====  ==========================================================
 0     done
 1     a tool failed (a converter, the disk)
-2     the request cannot be served as asked: names, values, files
+2     the request cannot be served as asked: names, values, files, a delegation budget
 3     parity or an equivalence failed (a regression, in comparisons)
 4     inconclusive (comparisons only, opt-in)
 5     invalid evidence or missing infrastructure: a broken bundle, a missing package or device
