@@ -122,16 +122,15 @@ def _shares(entered: Round, precision: str) -> str:
     total = sum(time.ms for time in ours.operators)
     if total > 0:
         parts = [(time.operator, time.ms / total) for time in ours.operators[:_NAMED]]
+        rest = f", all else {1.0 - sum(share for _, share in parts):.0%}"
+    elif precision == "fp32":
+        alone = [c for c in entered.contestants if c.role is Role.PART]
+        parts = [(f"{c.summary} alone", c.to_ours.value) for c in alone]
+        rest = ""
     else:
-        parts = [
-            (c.summary, c.latency.median_ms / ours.latency.median_ms)
-            for c in entered.contestants
-            if c.role is Role.PART
-        ]
+        return f"{ours.latency.median_ms:.2f} ms; by operator only counts are known"
     named = ", ".join(f"{name} {share:.0%}" for name, share in parts)
-    rest = 1.0 - sum(share for _, share in parts)
-    alone = "" if total > 0 else "fp32 layers alone, in shares of its time: "
-    return f"{ours.latency.median_ms:.2f} ms; {alone}{named}, all else {rest:.0%}"
+    return f"{ours.latency.median_ms:.2f} ms; {named}{rest}"
 
 
 def precision(found: Precisions) -> str:

@@ -48,7 +48,20 @@ def test_a_missed_figure_says_where_the_time_goes(found: Comparison) -> None:
     document = performance(found)
     assert "- care_s0, onnx, fp32: our time over the bound's" in document
     assert "1.00 ms; Conv, 1x1 75%, Gelu 25%, all else 0%." in document
-    assert "- care_s1, executorch, fp32: naive export's time over ours" in document
+    line = "- care_s1, executorch, fp32: naive export's time over ours, at least 1.3: "
+    assert f"{line}1.00 ms; 1x1 convolutions alone 80%." in document
+
+
+def test_layers_alone_may_sum_to_more_than_the_whole() -> None:
+    slow_parts = comparison(round_of("executorch", GOOD | {"bound": 1.5}))
+    assert "| all else | | nothing left: alone, they sum to 150 % |" in performance(slow_parts)
+    usual = comparison(round_of("executorch", GOOD))
+    assert "| all else: attention, sums, copies | 0.20 | 20 % |" in performance(usual)
+
+
+def test_by_operator_an_integer_bundle_in_executorch_has_counts_only() -> None:
+    missed = comparison(round_of("executorch", GOOD | {"int8": 0.9}))
+    assert "0.90 ms; by operator only counts are known." in performance(missed)
 
 
 def test_tables_are_whole(found: Comparison) -> None:
