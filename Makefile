@@ -49,6 +49,7 @@ types: $(STAMP)
 	rm -rf build/typecheck
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target build/typecheck .
 	MYPYPATH=build/typecheck $(BIN)/mypy -p care_mobile
+	MYPYPATH=build/typecheck:examples $(BIN)/mypy -p benchmarks -p digits
 	cd build/typecheck && $(CURDIR)/$(BIN)/lint-imports --no-cache --config $(CURDIR)/pyproject.toml
 
 format: $(STAMP)
