@@ -45,10 +45,11 @@ def test_every_weight_gets_its_nearest_value(weights: np.ndarray) -> None:
 
 @given(st.integers(0, 99), st.sampled_from((4, 6, 8)))
 def test_opposite_weights_stay_opposite(seed: int, bits: int) -> None:
-    half = bell(2000, seed) + np.float16(0.01)
+    half = bell(2000, seed)
+    half = half[half != 0]  # a rare zero takes the smallest value, whose opposite it is not
     table, places = palette(np.concatenate([half, -half]), bits)
-    held = table[places]
-    np.testing.assert_array_equal(held[:2000], -held[2000:])
+    held, opposite = np.split(table[places], 2)
+    np.testing.assert_array_equal(held, -opposite)
 
 
 def test_few_values_are_kept() -> None:
