@@ -45,7 +45,7 @@ def export_bundles(
         for target in targets:
             bundles.check_replaceable(request.output / request.bundle_name(model, target, size))
 
-    variants = {target.name: target.variant(request.options) for target in targets}
+    variants = {target.name: request.variant(target) for target in targets}
     networks: list[Network] = []
     futures: list[Future[BundleResult]] = []
     with ExitStack() as stack:

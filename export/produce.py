@@ -116,7 +116,7 @@ def _make(
         ParityError: if it cannot be reached.
     """
     job = _job(request, network, target)
-    program = network.programs[target.variant(request.options)]
+    program = network.programs[request.variant(target)]
     sensitivity = _sensitivity(request, network, target, worker, on_step)
     count = request.keep_float
     while True:
@@ -188,12 +188,12 @@ def _sensitivity(
     if not quantized or not asked or network.calibration_file is None:
         return ()
     on_step("ranking layers by what 8-bit integers do to them")
-    return worker.rank(network.programs[target.variant(request.options)], network.calibration_file)
+    return worker.rank(network.programs[request.variant(target)], network.calibration_file)
 
 
 def _job(request: ExportRequest, network: Network, target: Target) -> LowerJob:
     options = request.options
-    variant = target.variant(options)
+    variant = request.variant(target)
     if variant.softmax:
         classes = network.outputs[variant][0].shape[-1]
         if len(options.labels) != classes:
@@ -251,7 +251,7 @@ def _verify(
     folder: Path,
     manifest: Manifest,
 ) -> Manifest:
-    reference = network.reference_for(target.variant(request.options))
+    reference = network.reference_for(request.variant(target))
     parities = []
     for verifier in target.verifiers:
         found = get_runtime(verifier).availability()

@@ -28,7 +28,7 @@ from care_mobile.models.catalog import (
 from . import targets as registry
 from .quantize.calibration import DEFAULT_COUNT, MAX_COUNT
 from .quantize.precision import is_quantized
-from .targets import Options, Target
+from .targets import Options, Target, Variant
 from .targets.coreml import MAX_IOS, MIN_IOS
 from .targets.onnx import MAX_OPSET, MIN_OPSET
 
@@ -95,6 +95,10 @@ class ExportRequest(Frozen):
     def chosen_targets(self) -> list[Target]:
         names = [t.name for t in registry.TARGETS] if "all" in self.targets else self.targets
         return [registry.get_target(name) for name in dict.fromkeys(names)]
+
+    def variant(self, target: Target) -> Variant:
+        """The capture that `target` starts from."""
+        return target.variant(self.options, registry.precision_for(target, self.precision))
 
     def bundle_name(self, model: str, target: Target, resolution: Resolution) -> str:
         """`<model>-<target>-<precision>[-WxH]`."""

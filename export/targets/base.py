@@ -78,8 +78,8 @@ class Target(Protocol):
 
     def availability(self) -> Availability: ...
 
-    def variant(self, options: Options) -> Variant:
-        """The capture this target starts from."""
+    def variant(self, options: Options, precision: str) -> Variant:
+        """The capture this target starts from in one of its precisions."""
         ...
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:

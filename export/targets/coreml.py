@@ -56,7 +56,7 @@ class CoreMLTarget:
     def availability(self) -> Availability:
         return check(("torch", "coremltools"), "export")
 
-    def variant(self, options: Options, precision: str = "fp16") -> Variant:
+    def variant(self, options: Options, precision: str) -> Variant:
         passes = VARIANTS[_FOR_INTEGERS if precision in INTEGERS else CHOSEN]
         return Variant(softmax=bool(options.labels), passes=passes)
 

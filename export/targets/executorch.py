@@ -40,7 +40,7 @@ class ExecuTorchTarget:
     def availability(self) -> Availability:
         return check(("torch", "executorch"), "export")
 
-    def variant(self, options: Options) -> Variant:
+    def variant(self, options: Options, precision: str) -> Variant:
         return Variant()
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:

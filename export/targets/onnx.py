@@ -41,7 +41,7 @@ class OnnxTarget:
     def availability(self) -> Availability:
         return check(("torch", "onnx", "onnxscript"), "export")
 
-    def variant(self, options: Options) -> Variant:
+    def variant(self, options: Options, precision: str) -> Variant:
         return Variant(dynamic_batch=options.dynamic_batch)
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
