@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from .errors import INTERRUPTED, CareError
@@ -63,6 +67,30 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     if code == INTERRUPTED:
         _say("interrupted; what was finished is intact", "")
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], None]]:
+    """Interrupts that cannot get lost: yields a check that raises one that was swallowed.
+
+    Python drops a KeyboardInterrupt that is raised inside a finalizer or a library's callback, of
+    which tracing a network has many. Only for the main thread.
+    """
+    seen = threading.Event()
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        seen.set()
+        signal.default_int_handler(number, frame)
+
+    def check() -> None:
+        if seen.is_set():
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, remember)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _say(line: str, hint: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from care_mobile.errors import UsageError, unknown_name
-from care_mobile.terminal import run_command
+from care_mobile.terminal import interrupts, run_command
 
 if TYPE_CHECKING:
     from .request import ExportRequest
@@ -205,8 +205,12 @@ def _run(request: ExportRequest, as_json: bool) -> int:
     from . import render
 
     request = request.checked()  # before the seconds that loading torch takes
-    with render.progress() as on_step:
+    with interrupts() as check_interrupt, render.progress() as show:
         from .pipeline import export_bundles
+
+        def on_step(subject: str, step: str) -> None:
+            check_interrupt()
+            show(subject, step)
 
         report = export_bundles(request, on_step)
     if as_json:

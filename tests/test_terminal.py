@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from care_mobile import errors
 from care_mobile.errors import CareError
-from care_mobile.terminal import progress_console, result_console, run_command
+from care_mobile.terminal import interrupts, progress_console, result_console, run_command
 
 ERRORS = [
     value
@@ -220,3 +222,13 @@ def test_a_captured_stream_has_no_descriptor(monkeypatch: pytest.MonkeyPatch) ->
     progress_console.__wrapped__().print("hello")
     assert stream.getvalue() == "hello\n"
     assert result_console().file is not stream
+
+
+def test_a_swallowed_interrupt_comes_back() -> None:
+    with interrupts() as check:
+        check()
+        with suppress(KeyboardInterrupt):  # as a finalizer would
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
