@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from care_mobile.errors import INTERRUPTED, CareError, UsageError
-from care_mobile.terminal import progress_console, result_console, run_command
+from care_mobile.terminal import result_console, run_command, still_progress
 
 if TYPE_CHECKING:
     from .runner import Progress
@@ -110,19 +110,11 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar that is drawn between bursts only: a redraw during one would be measured too."""
-    from rich import progress as bar
+    """Drawn between bursts only."""
     from rich.markup import escape
+    from rich.progress import TimeRemainingColumn
 
-    columns = (bar.TextColumn("{task.description}"), bar.BarColumn(), bar.TimeRemainingColumn())
-    console = progress_console()
-    with bar.Progress(
-        *columns,
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as shown:
+    with still_progress(TimeRemainingColumn()) as shown:
         task = shown.add_task("loading", total=None)
 
         def update(progress: Progress) -> None:

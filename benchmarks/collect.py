@@ -173,6 +173,7 @@ def _contestant(entry: Entry, record: RunRecord, ours: RunRecord, runs: int) -> 
     found = inspect(entry.path)
     facts = found.facts if isinstance(found.facts, ExecuTorchFacts) else None
     parity = bundle.manifest.parity
+    seeded = parity.on("seeded")
     latency = summarize(record.samples_ns)
     return Contestant(
         name=bundle.name,
@@ -186,7 +187,7 @@ def _contestant(entry: Entry, record: RunRecord, ours: RunRecord, runs: int) -> 
         partitions=sum(d.partitions for d in facts.delegates) if facts else None,
         outside=facts.outside if facts else {},
         parity=parity.status,
-        psnr_db=next((r.psnr_db for r in parity.results if r.probes == "seeded"), None),
+        psnr_db=seeded.psnr_db if seeded else None,
         latency=Latency(
             median_ms=latency.median_ns / 1e6,
             p10_ms=latency.p10_ns / 1e6,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from care_mobile.errors import INTERRUPTED, CareError
-from care_mobile.terminal import progress_console
+from care_mobile.terminal import still_progress
 
 
 class InterruptedRunError(CareError):
@@ -17,22 +17,11 @@ class InterruptedRunError(CareError):
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """Takes what comes next and the share that is done.
-
-    It is drawn between steps only: a redraw during a burst would be measured too.
-    """
-    from rich import progress as bar
+    """Takes what comes next and the share that is done; drawn between steps only."""
     from rich.markup import escape
+    from rich.progress import TimeElapsedColumn
 
-    columns = (bar.TextColumn("{task.description}"), bar.BarColumn(), bar.TimeElapsedColumn())
-    console = progress_console()
-    with bar.Progress(
-        *columns,
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as shown:
+    with still_progress(TimeElapsedColumn()) as shown:
         task = shown.add_task("starting", total=1.0)
 
         def update(what: str, share: float) -> None:

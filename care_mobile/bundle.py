@@ -113,6 +113,10 @@ class Parity(Frozen):
     thresholds: dict[str, float] = Field(default_factory=dict)
     results: tuple[ProbeResult, ...] = ()
 
+    def on(self, probes: str) -> ProbeResult | None:
+        """The result on one probe set, if it was run."""
+        return next((result for result in self.results if result.probes == probes), None)
+
 
 FORECAST_NOTE = (
     "A forecast by static rules. Apple publishes no list of what its Neural Engine takes; "

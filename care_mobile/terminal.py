@@ -16,6 +16,7 @@ from .errors import INTERRUPTED, CareError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 
 @cache
@@ -35,6 +36,26 @@ def result_console() -> Console:
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
     return Console(highlight=False, width=width)
+
+
+@contextmanager
+def still_progress(last: ProgressColumn) -> Iterator[Progress]:
+    """A progress bar that is drawn when it is told to: a redraw while something is timed would be
+    timed too. `last` is the column after the bar.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = progress_console()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        last,
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as shown:
+        yield shown
 
 
 def _private_stderr() -> TextIO:

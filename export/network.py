@@ -24,7 +24,7 @@ from .accuracy import Labelled, label
 from .capture import capture, output_specs
 from .equivalence import flatten, reparameterize
 from .parity import Arrays
-from .quantize.calibration import BUILT_IN, built_in, from_folder
+from .quantize.calibration import BUILT_IN, built_in, from_folder, store
 from .reparam import Pass, further
 from .request import ExportRequest
 from .result import NetworkResult
@@ -160,7 +160,7 @@ def _calibration(request: ExportRequest, preprocessing: Preprocessing, path: Pat
     else:
         source = request.calibration.resolve().name
         images = from_folder(request.calibration, preprocessing, count, seed)
-    np.savez(path, images=images)
+    store(path, images)
     return Calibration(source=source, images=len(images), seed=seed)
 
 

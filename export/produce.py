@@ -142,8 +142,8 @@ def _make(
 
 def _missing(request: ExportRequest, manifest: Manifest) -> str | None:
     """What a bundle lacks of what was asked for; None if it has all."""
-    found = [r.psnr_db for r in manifest.parity.results if r.probes == "seeded"]
-    reached = found[0] if found else -MAX_DB
+    seeded = manifest.parity.on("seeded")
+    reached = seeded.psnr_db if seeded else -MAX_DB
     if request.min_psnr_db is not None and reached < request.min_psnr_db:
         return f"reaches {reached:.1f} dB, not --min-psnr {request.min_psnr_db:g}"
     accuracy, allowed = manifest.accuracy, request.max_drop_points

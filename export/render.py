@@ -219,8 +219,7 @@ def _verification(parity: Parity) -> list[str]:
 
 def _agreement(parity: Parity | None) -> tuple[str, str, str]:
     """PSNR and largest difference on the seeded probes, top-1 agreement on the photos."""
-    found = {r.probes: r for r in parity.results} if parity else {}
-    seeded, photos = found.get("seeded"), found.get("photos")
+    seeded, photos = (parity.on("seeded"), parity.on("photos")) if parity else (None, None)
     if seeded is None or photos is None:
         return "-", "-", "-"
     same = photos.top1_agreement

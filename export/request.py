@@ -147,9 +147,9 @@ class ExportRequest(Frozen):
 
     def _check_data(self) -> None:
         if self.data is None:
-            for name, value in (("limit", self.data_limit), ("drop", self.max_drop_points)):
+            given = {"--data-limit": self.data_limit, "--max-drop": self.max_drop_points}
+            for option, value in given.items():
                 if value is not None:
-                    option = {"limit": "--data-limit", "drop": "--max-drop"}[name]
                     raise UsageError(f"{option} needs labelled images", "add --data FOLDER")
         elif self.features_only:
             raise UsageError("--data needs a classifier, not --features-only")

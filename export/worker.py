@@ -211,11 +211,11 @@ def _answers(request: dict[str, Any], _: Target) -> list[int]:
 def _rank(request: dict[str, Any], _: Target) -> list[dict[str, Any]]:
     import torch
 
+    from .quantize.calibration import stored
     from .quantize.sensitivity import rank, subset
 
     program = torch.export.load(request["program"])
-    with np.load(request["calibration"]) as stored:
-        images = subset(stored["images"])
+    images = subset(stored(Path(request["calibration"])))
     return [damage.model_dump(mode="json") for damage in rank(program, images)]
 
 

@@ -59,6 +59,18 @@ def from_folder(
     return np.concatenate(images)
 
 
+def store(path: Path, images: Array) -> None:
+    """Write calibration images to `path`, an .npz file, for another process."""
+    np.savez(path, images=images)
+
+
+def stored(path: Path) -> Array:
+    """The images (n, C, H, W) that `store` wrote."""
+    with np.load(path) as arrays:
+        images: Array = arrays["images"]
+    return images
+
+
 def built_in(preprocessing: Preprocessing, count: int = DEFAULT_COUNT, seed: int = 0) -> Array:
     """`count` crops of the two photos that scikit-learn carries, (n, C, H, W) in the input range.
 

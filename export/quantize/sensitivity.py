@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from care_mobile.agreement import psnr_db
 from care_mobile.inputs import Array
 
+from ..equivalence import flatten
 from ..result import LayerDamage
 
 _ATEN = torch.ops.aten
@@ -74,7 +75,7 @@ class _Run(fx.Interpreter):
         super().__init__(module, garbage_collect_values=False)
         self._image = image
         self._order = {node: index for index, node in enumerate(module.graph.nodes)}
-        self.outputs = _flatten(self.run(image))
+        self.outputs = flatten(self.run(image))
         self._kept = dict(self.env)
 
     def with_quantized(self, layer: fx.Node) -> list[Tensor]:
@@ -87,7 +88,7 @@ class _Run(fx.Interpreter):
             tuple(_rounded(index, value, layer) for index, value in enumerate(args)),
             kwargs,
         )
-        outputs = _flatten(self.run(self._image, initial_env=known))
+        outputs = flatten(self.run(self._image, initial_env=known))
         self.env = dict(self._kept)
         return outputs
 
@@ -114,12 +115,6 @@ def _per_tensor(x: Tensor) -> Tensor:
     scale = (high - low) / _LEVELS or 1.0
     zero = round(-low / scale)
     return (torch.round(x / scale) + zero).clamp(0, _LEVELS).sub(zero) * scale
-
-
-def _flatten(outputs: Any) -> list[Tensor]:
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    return [tensor for output in outputs for tensor in _flatten(output)]
 
 
 def subset(images: Array, count: int = 2) -> Array:

@@ -17,6 +17,8 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
+from .nodes import changed, emit
+
 SMALLEST_NORMAL = 2.0**-14
 _ADD = torch.ops.aten.add.Tensor
 _DIV = torch.ops.aten.div.Tensor
@@ -31,8 +33,7 @@ def normal_epsilons(program: ExportedProgram) -> int:
     graph = program.graph_module.graph
     places = sum(_raise_guard(node) or _scale_input(graph, node) for node in list(graph.nodes))
     if places:
-        graph.lint()
-        program.graph_module.recompile()
+        changed(program)
     return places
 
 
@@ -58,7 +59,6 @@ def _scale_input(graph: fx.Graph, node: fx.Node) -> bool:
     assert isinstance(x, fx.Node) and isinstance(eps, float)
     factor = 2.0 ** math.ceil(math.log2(SMALLEST_NORMAL / eps) / 2)
     with graph.inserting_before(node):
-        scaled = graph.call_function(_MUL, (x, factor))
-    scaled.meta = dict(x.meta)
+        scaled = emit(graph, _MUL, x, factor)
     node.args = (scaled, *node.args[1:_LAYER_NORM_EPS], factor * factor * eps, *node.args[5:])
     return True

@@ -37,6 +37,14 @@ def emit(graph: fx.Graph, target: torch._ops.OpOverload, *args: Any, **kwargs: A
     return node
 
 
+def number(graph: fx.Graph, value: float, like: fx.Node) -> fx.Node:
+    """A constant tensor of rank 0 in the element type of `like`, at the graph's insertion point."""
+    dtype = like.meta["val"].dtype
+    node = graph.call_function(torch.ops.aten.full.default, ([], value), {"dtype": dtype})
+    node.meta["val"] = like.meta["val"].new_empty(())
+    return node
+
+
 def static_shape(node: object) -> tuple[int, ...] | None:
     """The shape of a floating-point tensor, unless a dimension is free."""
     value = node.meta["val"] if isinstance(node, fx.Node) else None

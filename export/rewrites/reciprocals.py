@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.export import ExportedProgram
 
-from .nodes import calls, changed, replace
+from .nodes import calls, changed, emit, number, replace
 
 _RECIPROCAL = torch.ops.aten.reciprocal.default
 
@@ -15,14 +15,9 @@ def reciprocals_to_divisions(program: ExportedProgram) -> int:
     graph = program.graph_module.graph
     found = calls(program, _RECIPROCAL)
     for node in found:
-        value = node.meta["val"]
         with graph.inserting_before(node):
-            one = graph.call_function(
-                torch.ops.aten.full.default, ([], 1.0), {"dtype": value.dtype}
-            )
-            one.meta["val"] = value.new_empty(())
-            quotient = graph.call_function(torch.ops.aten.div.Tensor, (one, node.args[0]))
-        quotient.meta = dict(node.meta)
+            one = number(graph, 1.0, node)
+            quotient = emit(graph, torch.ops.aten.div.Tensor, one, node.args[0])
         replace(program, node, quotient)
     if found:
         changed(program)

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-from .nodes import calls, changed, replace
+from .nodes import calls, changed, emit, number, replace
 
 _ATEN = torch.ops.aten
 
@@ -34,20 +34,11 @@ def tanh_gelu_written_out(program: ExportedProgram) -> int:
 
 def _formula(graph: fx.Graph, node: fx.Node) -> fx.Node:
     x = node.args[0]
-    value = node.meta["val"]
-
-    def call(target: torch._ops.OpOverload, *operands: object) -> fx.Node:
-        new = graph.call_function(target, operands)  # type: ignore[arg-type]  # nodes and numbers
-        new.meta = dict(node.meta)
-        return new
-
-    def number(constant: float) -> fx.Node:
-        # A tensor, as the converter's pattern has its constants first, where no number may stand.
-        new = graph.call_function(_ATEN.full.default, ([], constant), {"dtype": value.dtype})
-        new.meta["val"] = value.new_empty(())
-        return new
-
-    cube = call(_ATEN.mul.Tensor, number(0.044715), call(_ATEN.pow.Tensor_Scalar, x, 3.0))
-    inner = call(_ATEN.mul.Tensor, number(math.sqrt(2 / math.pi)), call(_ATEN.add.Tensor, x, cube))
-    outer = call(_ATEN.add.Tensor, number(1.0), call(_ATEN.tanh.default, inner))
-    return call(_ATEN.mul.Tensor, call(_ATEN.mul.Tensor, number(0.5), outer), x)
+    # Constants first, as in the converter's pattern, where no plain number may stand.
+    cubic, slope = number(graph, 0.044715, node), number(graph, math.sqrt(2 / math.pi), node)
+    cube = emit(graph, _ATEN.mul.Tensor, cubic, emit(graph, _ATEN.pow.Tensor_Scalar, x, 3.0))
+    inner = emit(graph, _ATEN.mul.Tensor, slope, emit(graph, _ATEN.add.Tensor, x, cube))
+    curve = emit(graph, _ATEN.tanh.default, inner)
+    outer = emit(graph, _ATEN.add.Tensor, number(graph, 1.0, node), curve)
+    half = emit(graph, _ATEN.mul.Tensor, number(graph, 0.5, node), outer)
+    return emit(graph, _ATEN.mul.Tensor, half, x)

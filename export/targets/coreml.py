@@ -129,11 +129,11 @@ def _compression(program: ExportedProgram, job: LowerJob) -> Compression | None:
 
 
 def _calibration(job: LowerJob) -> Array:
+    from ..quantize.calibration import stored
+
     if job.calibration is None:
         raise UsageError("int8 needs calibration images", "give --calibration DIR")
-    with np.load(job.calibration) as arrays:
-        images: Array = arrays["images"]
-    return images
+    return stored(job.calibration)
 
 
 def _input_type(ct: Any, job: LowerJob) -> Any:

@@ -78,16 +78,13 @@ def _in_precision(
         return program, _rewrite(program)
     if job.calibration is None:
         raise UsageError("int8 needs calibration images", "give --calibration DIR")
-    import numpy as np
-
+    from ..quantize.calibration import stored
     from ..quantize.executorch_int8 import quantize, weights_of
 
-    with np.load(job.calibration) as stored:
-        images = stored["images"]
     # Rewrites replace nodes, but not the weights that layers are known by.
     keep_float = weights_of(program, job.keep_float)
     rewrites = _rewrite(program)
-    quantized = quantize(program, images, keep_float)
+    quantized = quantize(program, stored(job.calibration), keep_float)
     return quantized.program, rewrites | quantized.places
 
 

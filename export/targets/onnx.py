@@ -77,8 +77,7 @@ class OnnxTarget:
 
 def _in_precision(model: onnx.ModelProto, job: LowerJob) -> tuple[onnx.ModelProto, dict[str, int]]:
     """The float32 `model` in the job's precision, and the operators that took it, by type."""
-    import numpy as np
-
+    from ..quantize.calibration import stored
     from ..quantize.onnx_fp16 import halve
     from ..quantize.onnx_int8 import quantize
 
@@ -89,9 +88,9 @@ def _in_precision(model: onnx.ModelProto, job: LowerJob) -> tuple[onnx.ModelProt
     else:
         if job.calibration is None:
             raise TargetError("int8 needs calibration images", "name a folder of some")
-        with np.load(job.calibration) as stored:
-            images = stored["images"]
-        result, counts = quantize(model, images, job.keep_float, job.inputs[0].name)
+        result, counts = quantize(
+            model, stored(job.calibration), job.keep_float, job.inputs[0].name
+        )
     return result, {f"{job.precision}-{name}": count for name, count in counts.items()}
 
 
