@@ -165,7 +165,7 @@ class Graph:
         import onnx_ir as ir
 
         name = self._fresh(name)
-        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+        tensor = ir.tensor(np.array(array, order="C"), name=name)
         value = ir.Value(name=name, const_value=tensor)
         value.shape, value.dtype = ir.Shape(array.shape), tensor.dtype
         self.graph.register_initializer(value)

@@ -25,8 +25,8 @@ REWRITES: Mapping[str, Callable[[Graph], None]] = {
 }
 
 
-FOR_FLOAT = frozenset({"concatenations-of-convolutions"})
-"""Integer maps have another layout, in which concatenating costs no reordering."""
+FOR_FLOAT = frozenset({"concatenations-of-convolutions", "scaled-sums-to-convolutions"})
+"""Integer maps have another layout, which concatenations, products and sums keep."""
 
 
 def rewrite(model: ir.Model, *, integers: bool = False) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from networks import Classifier, tiny_care
 
 from care_mobile.errors import TargetError
 from care_mobile.export.quantize.onnx_fp16 import BLOCKED
-from care_mobile.export.quantize.onnx_int8 import MIN_CHANNELS, choose
+from care_mobile.export.quantize.onnx_int8 import MAX_TAPS, MIN_CHANNELS, choose
 from care_mobile.export.targets import Lowered
 
 from ..test_targets.onnx_models import Subject, images, psnr, run, subject
@@ -98,10 +99,12 @@ def test_what_becomes_integer(int8: Exported) -> None:
         weight = weights[origin.input[0] if origin is not None else node.input[1]]
         full = len(weight.dims) == 4 and weight.dims[1] > 1
         if full:
-            wide = min(weight.dims[:2]) >= MIN_CHANNELS
+            wide = min(weight.dims[0], math.prod(weight.dims[1:])) >= MIN_CHANNELS
             assert (weight.data_type == onnx.TensorProto.INT8) == wide, node.name
+        elif math.prod(weight.dims[2:]) > MAX_TAPS:
+            assert weight.data_type == onnx.TensorProto.FLOAT, node.name
     assert integer_layers(model)["Conv"] == lowered.rewrites["int8-Conv"] > 10
-    assert "int8-Gelu" not in lowered.rewrites
+    assert lowered.rewrites["int8-Gelu"] == sum(n.op_type == "Sigmoid" for n in model.graph.node)
     assert "int8-MatMul" not in lowered.rewrites  # products of attention
 
 
@@ -121,6 +124,9 @@ def test_one_scale_per_output_channel(int8: Exported) -> None:
 def test_the_runtime_computes_in_integers(int8: Exported) -> None:
     loaded = int8[0].census.runtime_by_type
     assert loaded["QLinearConv"] == int8[0].rewrites["int8-Conv"]
+    assert loaded["QLinearSigmoid"] == int8[0].rewrites["int8-Gelu"] > 3
+    assert loaded["QLinearMul"] >= loaded["QLinearSigmoid"]
+    assert "Sigmoid" not in loaded
 
 
 def test_integers_are_deterministic(
