@@ -1,4 +1,6 @@
-"""What every precision costs: sizes, distance to the reference, accuracy of a trained network."""
+"""What every precision costs and gains: size, latency, distance to the reference, and accuracy of
+a trained network.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
+from care_mobile.bench.devices.host import describe_host
+from care_mobile.bench.environment import Machine
+from care_mobile.bench.record import Outcome, RunRecord
 from care_mobile.bundle import check_output_folder
 from care_mobile.errors import OutputError
 from care_mobile.evaluation.evaluate import EvaluationRequest, evaluate
@@ -25,13 +30,18 @@ from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
 from care_mobile.requirements import tool_versions, version
 
+from .figures import ratio
+from .measuring import OnStep, latency, measure, the_cpu
+from .results import Latency, Ratio
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DIGITS = "digits.network:digits"
 DIGITS_WEIGHTS = EXAMPLES / "digits" / "digits.safetensors"
 DIGITS_SIDE = 64
 
-OnStep = Callable[[str, float], None]
-"""Called with what comes next and the share of the work that is done."""
+BLOCKS = 10
+MEASURED = ("onnx", "executorch")
+"""Targets whose runtimes run on any machine."""
 
 
 class PrecisionRequest(Frozen):
@@ -40,18 +50,25 @@ class PrecisionRequest(Frozen):
     Attributes:
         random_models: networks without trained weights: sizes and distances only.
         targets: names of targets, each in all its precisions.
+        blocks: bursts of each bundle, interleaved.
         limit: number of held-out images; all if None.
     """
 
     random_models: tuple[str, ...] = ("care_s0",)
     targets: tuple[str, ...] = tuple(target.name for target in TARGETS)
     limit: int | None = None
+    blocks: int = BLOCKS
     output: Path
     command: str
 
 
 class Case(Frozen):
-    """One network in one precision of one target. No `psnr_db` where nothing was compared."""
+    """One network in one precision of one target. No `psnr_db` where nothing was compared.
+
+    Attributes:
+        latency: on this machine, None where the runtime does not run on any.
+        to_full: its latency in latencies of the same target's fp32 bundle.
+    """
 
     model: str
     target: str
@@ -62,13 +79,16 @@ class Case(Frozen):
     size_bytes: int | None
     calibration: str
     psnr_db: dict[str, float]
+    latency: Latency | None = None
+    to_full: Ratio | None = None
     accuracy: BundleAccuracy | None = None
 
 
 class Precisions(Frozen):
     """Everything one call found out on `images` held-out images, at most `limit`.
 
-    `reference` is the bundle that accuracies are compared with.
+    `reference` is the bundle that accuracies are compared with; latencies are of one thread on
+    `cpu`, in `blocks` interleaved blocks.
     """
 
     schema_version: Literal[1] = 1
@@ -76,6 +96,9 @@ class Precisions(Frozen):
     created: AwareDatetime
     seconds: float
     tools: dict[str, str]
+    machine: Machine
+    cpu: int
+    blocks: int
     limit: int | None
     images: int
     fingerprint: str
@@ -86,7 +109,8 @@ class Precisions(Frozen):
 def measure_precisions(
     request: PrecisionRequest, on_step: OnStep = lambda what, share: None
 ) -> Precisions:
-    """Export every target in every precision, and evaluate the digits on the held-out images.
+    """Export every target in every precision, measure the latency of those that can run here, and
+    evaluate the digits on the held-out images.
 
     Raises:
         CareError: if nothing can be exported or evaluated.
@@ -106,18 +130,31 @@ def measure_precisions(
     for done, job in enumerate(jobs):
         on_step(f"{job.models[0]} {job.targets[0]} {job.precision}", done / (len(jobs) + 1))
         results += export_bundles(job).bundles
+    records = _measure(request, results, lambda what: on_step(what, 0.98))
     report = _evaluate(request, results, data, lambda what: on_step(what, 0.99))
     accuracies = {bundle.name: bundle for bundle in report.bundles}
+    full = {(r.model, r.target): records.get(r.name) for r in results if r.precision == "fp32"}
     return Precisions(
         command=request.command,
         created=datetime.now(timezone.utc).replace(microsecond=0),
         seconds=round(time.monotonic() - started, 1),
         tools=tool_versions() | {"care-mobile": version("care-mobile") or "unknown"},
+        machine=describe_host("desktop"),
+        cpu=the_cpu(),
+        blocks=request.blocks,
         limit=request.limit,
         images=report.dataset.images,
         fingerprint=report.dataset.fingerprint,
         reference=report.reference,
-        cases=tuple(_case(result, accuracies.get(result.name)) for result in results),
+        cases=tuple(
+            _case(
+                result,
+                records.get(result.name),
+                full.get((result.model, result.target)),
+                accuracies.get(result.name),
+            )
+            for result in results
+        ),
     )
 
 
@@ -158,6 +195,20 @@ def _job(
     return common.model_copy(update=own)
 
 
+def _measure(
+    request: PrecisionRequest, results: list[BundleResult], on_step: Callable[[str], None]
+) -> dict[str, RunRecord]:
+    """By name, the records of bundles that ran; a session per network."""
+    records: dict[str, RunRecord] = {}
+    for model in dict.fromkeys(result.model for result in results):
+        paths = [r.path for r in results if r.model == model and r.target in MEASURED and r.path]
+        if paths:
+            session = measure(paths, request.output, request.blocks, lambda what, _: on_step(what))
+            done = (r for r in session.records if r.outcome is Outcome.COMPLETED)
+            records |= {record.bundle.name: record for record in done}
+    return records
+
+
 def _evaluate(
     request: PrecisionRequest,
     results: list[BundleResult],
@@ -180,7 +231,12 @@ def _evaluate(
     )
 
 
-def _case(result: BundleResult, accuracy: BundleAccuracy | None) -> Case:
+def _case(
+    result: BundleResult,
+    record: RunRecord | None,
+    full: RunRecord | None,
+    accuracy: BundleAccuracy | None,
+) -> Case:
     parity = result.parity
     images = result.calibration
     return Case(
@@ -193,5 +249,7 @@ def _case(result: BundleResult, accuracy: BundleAccuracy | None) -> Case:
         size_bytes=result.size_bytes,
         calibration=f"{images.images} of {images.source}" if images else "",
         psnr_db={r.probes: r.psnr_db for r in parity.results} if parity else {},
+        latency=latency(record) if record else None,
+        to_full=ratio(record, full) if record and full else None,
         accuracy=accuracy,
     )

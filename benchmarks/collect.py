@@ -6,17 +6,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 from care_mobile import bundle as bundles
-from care_mobile.bench.devices.host import describe_host, usable_cpus
+from care_mobile.bench.devices.host import describe_host
 from care_mobile.bench.record import Outcome, RunRecord
-from care_mobile.bench.runner import Progress
-from care_mobile.bench.session import SessionRequest, SessionResult, run_session
-from care_mobile.bench.stats import summarize
 from care_mobile.bundle import Bundle
 from care_mobile.errors import UsageError
 from care_mobile.export.targets import get_target
@@ -28,17 +25,14 @@ from care_mobile.requirements import tool_versions, version
 
 from .entries import Entry, Failed, Subject, make_entries
 from .figures import figures, ratio
+from .measuring import SEED, OnStep, latency, measure, the_cpu
 from .operators import operator_times
-from .results import Comparison, Contestant, Latency, Role, Round
+from .results import Comparison, Contestant, Role, Round
 
 TARGETS = ("executorch", "onnx")
 """Those whose runtimes run on any machine."""
 PROFILED_RUNS = 20
 PROFILED_RUNS_QUICK = 3
-SEED = 0
-
-OnStep = Callable[[str, float], None]
-"""Called with what comes next and the share of the work that is done."""
 
 
 class CompareRequest(Frozen):
@@ -64,7 +58,7 @@ def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None)
     started = time.monotonic()
     _check(request)
     bundles.check_output_folder(request.output)
-    cpu = max(usable_cpus())
+    cpu = the_cpu()
     rounds: list[Round] = []
     total = len(request.models) * len(request.targets)
     for model in request.models:
@@ -115,7 +109,13 @@ def _round(
         request.output / "bundles",
         lambda what, share: on_step(what, share / 2),
     )
-    session = _measure(request, entries, cpu, lambda what, share: on_step(what, (1 + share) / 2))
+    session = measure(
+        [entry.path for entry in entries],
+        request.output,
+        request.blocks,
+        lambda what, share: on_step(what, (1 + share) / 2),
+        request.iterations,
+    )
     on_step(f"{subject.name} {target}: operators", 1.0)
     runs = PROFILED_RUNS_QUICK if request.quick else PROFILED_RUNS
     done = {r.bundle_index for r in session.records if r.outcome is Outcome.COMPLETED}
@@ -145,36 +145,12 @@ def _round(
     )
 
 
-def _measure(
-    request: CompareRequest, entries: Sequence[Entry], cpu: int, on_step: OnStep
-) -> SessionResult:
-    def progress(event: Progress) -> None:
-        phase = "warm-up" if event.block is None else f"block {event.block + 1}"
-        on_step(f"{phase} {event.bundle}", event.done / event.total)
-
-    return run_session(
-        SessionRequest(
-            bundles=tuple(entry.path for entry in entries),
-            output=request.output,
-            records=request.output / "records",
-            device="desktop",
-            blocks=request.blocks,
-            iterations=request.iterations,
-            threads=1,
-            affinity=(cpu,),
-            seed=SEED,
-        ),
-        progress,
-    )
-
-
 def _contestant(entry: Entry, record: RunRecord, ours: RunRecord, runs: int) -> Contestant:
     bundle = Bundle.open(entry.path)
     found = inspect(entry.path)
     facts = found.facts if isinstance(found.facts, ExecuTorchFacts) else None
     parity = bundle.manifest.parity
     seeded = parity.on("seeded")
-    latency = summarize(record.samples_ns)
     return Contestant(
         name=bundle.name,
         role=entry.role,
@@ -188,11 +164,7 @@ def _contestant(entry: Entry, record: RunRecord, ours: RunRecord, runs: int) -> 
         outside=facts.outside if facts else {},
         parity=parity.status,
         psnr_db=seeded.psnr_db if seeded else None,
-        latency=Latency(
-            median_ms=latency.median_ns / 1e6,
-            p10_ms=latency.p10_ns / 1e6,
-            p90_ms=latency.p90_ns / 1e6,
-        ),
+        latency=latency(record),
         to_ours=ratio(record, ours),
         samples_ns=tuple(block.samples_ns for block in record.blocks),
         operators=operator_times(bundle, runs) if bundle.manifest.target == "onnx" else (),

@@ -14,6 +14,7 @@ from care_mobile.terminal import run_command
 from .progress import InterruptedRunError, progress_bar
 
 QUICK_LIMIT = 50
+QUICK_BLOCKS = 3
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -27,11 +28,14 @@ def precision_command(
     ] = Path("build/precision"),
     quick: Annotated[
         bool,
-        typer.Option("--quick", help=f"The digits only, on {QUICK_LIMIT} held-out images."),
+        typer.Option(
+            "--quick",
+            help=f"The digits only, on {QUICK_LIMIT} held-out images, in {QUICK_BLOCKS} blocks.",
+        ),
     ] = False,
 ) -> None:
-    """Export every target in every precision: size, distance to PyTorch, and accuracy on the
-    held-out images of examples/digits.
+    """Export every target in every precision: size, latency on this machine, distance to PyTorch,
+    and accuracy on the held-out images of examples/digits.
 
     The document goes to --output, progress to standard error.
 
@@ -44,7 +48,9 @@ def precision_command(
     command = shlex.join(["python", "-m", "benchmarks.precision", *sys.argv[1:]])
     request = PrecisionRequest(output=output, command=command)
     if quick:
-        request = request.model_copy(update={"random_models": (), "limit": QUICK_LIMIT})
+        request = request.model_copy(
+            update={"random_models": (), "limit": QUICK_LIMIT, "blocks": QUICK_BLOCKS}
+        )
     try:
         with progress_bar() as on_step:
             found = measure_precisions(request, on_step)

@@ -147,6 +147,18 @@ def share(case: Case, cases: list[Case]) -> str:
     return f"{case.size_bytes / base.size_bytes:.0%}"
 
 
+def milliseconds(case: Case) -> str:
+    """Its median latency."""
+    return f"{case.latency.median_ms:.2f}" if case.latency else ""
+
+
+def of_full(case: Case) -> str:
+    """Its latency in latencies of the same target's fp32."""
+    if case.to_full is None or case.precision == "fp32":
+        return ""
+    return times(case.to_full)
+
+
 def decibels(case: Case, probes: str) -> str:
     """PSNR on one probe set."""
     return f"{case.psnr_db[probes]:.1f}" if probes in case.psnr_db else ""
@@ -191,6 +203,8 @@ def _environment() -> Environment:
         "census_rows": census_rows,
         "reasons": reasons,
         "share": share,
+        "milliseconds": milliseconds,
+        "of_full": of_full,
         "decibels": decibels,
         "worst": worst,
         "accuracy": accuracy,

@@ -20,9 +20,11 @@ from benchmarks.accuracy import (
     measure_precisions,
 )
 from benchmarks.rendering import precision, write
+from benchmarks.results import Latency, Ratio
 from care_mobile.errors import UsageError
 from care_mobile.evaluation.results import Agreement, BundleAccuracy, Proportion
 
+from .support import MACHINE
 from .test_rendering import rows
 
 
@@ -58,6 +60,8 @@ def case(**changes: Any) -> Case:
         "size_bytes": 1_000_000,
         "calibration": "",
         "psnr_db": {"seeded": 130.0, "photos": 120.0, "zeros": 110.0, "large-range": 60.0},
+        "latency": Latency(median_ms=1.5, p10_ms=1.4, p90_ms=1.7),
+        "to_full": Ratio(value=1.0, low=1.0, high=1.0),
     }
     return Case(**fields | changes)
 
@@ -78,6 +82,9 @@ def found() -> Precisions:
         created=datetime(2026, 1, 1, tzinfo=timezone.utc),
         seconds=1.0,
         tools={"python": "3.11"},
+        machine=MACHINE,
+        cpu=1,
+        blocks=10,
         limit=None,
         images=1000,
         fingerprint="0123456789abcdef",
@@ -88,23 +95,32 @@ def found() -> Precisions:
                 precision="int8",
                 size_bytes=260_000,
                 calibration="64 of training",
+                to_full=Ratio(value=0.61, low=0.6, high=0.62),
                 accuracy=accuracy("int8", behind),
             ),
-            case(target="coreml", precision="fp16", status="failed", failure="broken", psnr_db={}),
+            case(
+                target="coreml",
+                precision="fp16",
+                status="failed",
+                failure="broken",
+                psnr_db={},
+                latency=None,
+                to_full=None,
+            ),
             case(model="care_s0"),
         ),
     )
 
 
-def test_sizes_distances_and_accuracies_stand_in_the_tables(found: Precisions) -> None:
+def test_sizes_latencies_distances_and_accuracies_stand_in_the_tables(found: Precisions) -> None:
     table = rows(precision(found))
-    full = ["onnx", "fp32", "1.00", "100%", "130.0", "120.0", "110.0"]
+    full = ["onnx", "fp32", "1.00", "100%", "1.50", "", "130.0", "120.0", "110.0"]
     assert [*full, "98.6", "90.0 to 99.0", "reference", "", "verified"] in table
     # Random weights have no accuracy.
     assert [*full, "verified"] in table
     (int8,) = (row for row in table if row[1] == "int8")
-    assert int8[2:4] == ["0.26", "26%"]
-    assert int8[7:11] == ["98.3", "90.0 to 99.0", "-0.3 (-0.9 to +0.3)", "99.0 %"]
+    assert int8[2:6] == ["0.26", "26%", "1.50", "0.61 (0.60 to 0.62)"]
+    assert int8[9:13] == ["98.3", "90.0 to 99.0", "-0.3 (-0.9 to +0.3)", "99.0 %"]
 
 
 def test_tables_are_whole(found: Precisions) -> None:
@@ -141,13 +157,14 @@ def test_quick_leaves_out_what_takes_long(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert quick.limit is not None
     assert full.random_models == ("care_s0",)
     assert full.limit is None
+    assert quick.blocks < full.blocks
     assert quick.targets == full.targets == ("coreml", "onnx", "executorch")
 
 
 @pytest.mark.slow
 def test_a_real_run(tmp_path: Path) -> None:
     request = PrecisionRequest(
-        random_models=(), targets=("onnx",), limit=20, output=tmp_path, command="a test"
+        random_models=(), targets=("onnx",), limit=20, blocks=2, output=tmp_path, command="a test"
     )
     found = measure_precisions(request)
     path = write(tmp_path, "precision", precision(found), found)
@@ -158,4 +175,6 @@ def test_a_real_run(tmp_path: Path) -> None:
         assert entry.failure == ""
         assert entry.accuracy is not None
         assert entry.accuracy.top1.total == 20
+        assert entry.latency is not None
+        assert entry.to_full is not None
     assert found.reference == "digits-onnx-fp32-64x64"
