@@ -31,7 +31,7 @@ bench: $(STAMP)
 	cp build/bench/performance.md docs/performance.md
 
 precision: $(STAMP)
-	$(BIN)/python -m benchmarks.precision --output build/precision
+	$(BIN)/python -m benchmarks.precision --output build/precision --readme README.md
 	cp build/precision/precision.md docs/precision.md
 
 test: lint types

@@ -39,7 +39,8 @@ DIGITS = "digits.network:digits"
 DIGITS_WEIGHTS = EXAMPLES / "digits" / "digits.safetensors"
 DIGITS_SIDE = 64
 
-BLOCKS = 10
+BLOCKS = 30
+ITERATIONS = 10
 MEASURED = ("onnx", "executorch")
 """Targets whose runtimes run on any machine."""
 
@@ -50,7 +51,7 @@ class PrecisionRequest(Frozen):
     Attributes:
         random_models: networks without trained weights: sizes and distances only.
         targets: names of targets, each in all its precisions.
-        blocks: bursts of each bundle, interleaved.
+        blocks: of each bundle, interleaved.
         limit: number of held-out images; all if None.
     """
 
@@ -203,7 +204,9 @@ def _measure(
     for model in dict.fromkeys(result.model for result in results):
         paths = [r.path for r in results if r.model == model and r.target in MEASURED and r.path]
         if paths:
-            session = measure(paths, request.output, request.blocks, lambda what, _: on_step(what))
+            session = measure(
+                paths, request.output, request.blocks, ITERATIONS, lambda what, _: on_step(what)
+            )
             done = (r for r in session.records if r.outcome is Outcome.COMPLETED)
             records |= {record.bundle.name: record for record in done}
     return records

@@ -42,7 +42,7 @@ class CompareRequest(Frozen):
     targets: tuple[str, ...] = TARGETS
     precisions: tuple[str, ...]
     blocks: int
-    iterations: int | None
+    iterations: int
     quick: bool
     output: Path
     command: str
@@ -79,6 +79,7 @@ def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None)
         tools=tool_versions() | {"care-mobile": version("care-mobile") or "unknown"},
         cpu=cpu,
         blocks=request.blocks,
+        iterations=request.iterations,
         seed=SEED,
         quick=request.quick,
         precisions=request.precisions,
@@ -113,8 +114,8 @@ def _round(
         [entry.path for entry in entries],
         request.output,
         request.blocks,
-        lambda what, share: on_step(what, (1 + share) / 2),
         request.iterations,
+        lambda what, share: on_step(what, (1 + share) / 2),
     )
     on_step(f"{subject.name} {target}: operators", 1.0)
     runs = PROFILED_RUNS_QUICK if request.quick else PROFILED_RUNS

@@ -17,7 +17,9 @@ from care_mobile.terminal import run_command
 from .progress import InterruptedRunError, progress_bar
 
 MODELS = "care_s0,care_s1,care_s2"
-BLOCKS = 30
+BLOCKS = 60
+ITERATIONS = 10
+"""Runs per block: where a machine changes its speed, many short blocks compare best."""
 QUICK_MODELS = "care_s0"
 QUICK_BLOCKS = 3
 QUICK_ITERATIONS = 3
@@ -69,7 +71,7 @@ def compare_command(
         models=_names(models or (QUICK_MODELS if quick else MODELS)),
         precisions=_names(precisions),
         blocks=blocks or (QUICK_BLOCKS if quick else BLOCKS),
-        iterations=QUICK_ITERATIONS if quick else None,
+        iterations=QUICK_ITERATIONS if quick else ITERATIONS,
         quick=quick,
         output=output,
         command=shlex.join(["python", "-m", "benchmarks.compare", *sys.argv[1:]]),

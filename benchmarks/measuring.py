@@ -28,8 +28,8 @@ def measure(
     bundles: Sequence[Path],
     output: Path,
     blocks: int,
+    iterations: int,
     on_step: OnStep,
-    iterations: int | None = None,
 ) -> SessionResult:
     """Measure bundles in one session; its records stay in `output`/records."""
 

@@ -33,6 +33,10 @@ def precision_command(
             help=f"The digits only, on {QUICK_LIMIT} held-out images, in {QUICK_BLOCKS} blocks.",
         ),
     ] = False,
+    readme: Annotated[
+        Path | None,
+        typer.Option(help="Also renew the table of the trained network in this Markdown file."),
+    ] = None,
 ) -> None:
     """Export every target in every precision: size, latency on this machine, distance to PyTorch,
     and accuracy on the held-out images of examples/digits.
@@ -43,8 +47,10 @@ def precision_command(
     5 a bundle failed or cannot run here, 130 interrupted.
     """
     from .accuracy import PrecisionRequest, measure_precisions
-    from .rendering import precision, write
+    from .rendering import precision, renew_table, trained_table, write
 
+    if readme is not None:
+        renew_table(readme, None)
     command = shlex.join(["python", "-m", "benchmarks.precision", *sys.argv[1:]])
     request = PrecisionRequest(output=output, command=command)
     if quick:
@@ -57,6 +63,8 @@ def precision_command(
     except KeyboardInterrupt:
         raise InterruptedRunError("interrupted: no document was written") from None
     document = write(output, "precision", precision(found), found)
+    if readme is not None:
+        renew_table(readme, trained_table(found))
     sys.stdout.write(f"{document}: {len(found.cases)} bundles in {found.seconds:.0f} s\n")
 
 

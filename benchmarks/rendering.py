@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from care_mobile.errors import OutputError
+from care_mobile.errors import OutputError, UsageError
 from care_mobile.evaluation.results import BundleAccuracy
 from care_mobile.export.parity import ORDINARY
 from care_mobile.frozen import Frozen
@@ -20,6 +20,8 @@ _NAMED = 6
 """Operators named where a figure is not reached."""
 _LEAST_SHARE = 0.01
 """Operators below this share of the network's time go into one row."""
+TABLE_BEGINS = "<!-- make precision: begin -->"
+TABLE_ENDS = "<!-- make precision: end -->"
 
 
 class OperatorRow(NamedTuple):
@@ -138,6 +140,34 @@ def precision(found: Precisions) -> str:
     return _render("precision.md", found)
 
 
+def trained_table(found: Precisions) -> str:
+    """Latency, size and accuracy of the trained network, for the README."""
+    return _render("trained.md", found)
+
+
+def renew_table(path: Path, table: str | None) -> None:
+    """Put `table` between the two marks in a Markdown file; with None only check that they stand.
+
+    Raises:
+        UsageError: if the file cannot be read or lacks the marks.
+        OutputError: if the disk refuses.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}", "name a Markdown file") from error
+    before, begin, rest = text.partition(TABLE_BEGINS)
+    _, end, after = rest.partition(TABLE_ENDS)
+    if not begin or not end:
+        raise UsageError(f"{path} has no place for the table", f"add {TABLE_BEGINS} {TABLE_ENDS}")
+    if table is None:
+        return
+    try:
+        path.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", "choose another") from error
+
+
 def share(case: Case, cases: list[Case]) -> str:
     """Its size in percent of the same target's fp32."""
     full = (c for c in cases if c.target == case.target and c.precision == "fp32")
@@ -175,10 +205,20 @@ def accuracy(found: BundleAccuracy) -> str:
     top1, compared = found.top1, found.agreement
     cells = [f"{100 * top1.share:.1f}", f"{100 * top1.low:.1f} to {100 * top1.high:.1f}"]
     if compared is None:
-        return " | ".join([*cells, "reference", ""])
-    points = [100 * compared.difference, 100 * compared.difference_low]
-    interval = f"{points[0]:+.1f} ({points[1]:+.1f} to {100 * compared.difference_high:+.1f})"
-    return " | ".join([*cells, interval, f"{100 * compared.same.share:.1f} %"])
+        return " | ".join([*cells, points(found), ""])
+    return " | ".join([*cells, points(found), f"{100 * compared.same.share:.1f} %"])
+
+
+def points(found: BundleAccuracy) -> str:
+    """Top-1 in percent minus the reference's, with its interval."""
+    compared = found.agreement
+    if compared is None:
+        return "reference"
+    value, low, high = (
+        100 * share
+        for share in (compared.difference, compared.difference_low, compared.difference_high)
+    )
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _render(template: str, found: Frozen) -> str:
@@ -203,6 +243,7 @@ def _environment() -> Environment:
         "census_rows": census_rows,
         "reasons": reasons,
         "share": share,
+        "points": points,
         "milliseconds": milliseconds,
         "of_full": of_full,
         "decibels": decibels,

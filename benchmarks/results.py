@@ -122,7 +122,9 @@ class Round(Frozen):
 
 
 class Comparison(Frozen):
-    """Everything one call measured. `cpu` is the one everything was pinned to."""
+    """Everything one call measured. `cpu` is the one everything was pinned to; a block is
+    `iterations` runs.
+    """
 
     schema_version: Literal[1] = 1
     command: str
@@ -133,6 +135,7 @@ class Comparison(Frozen):
     tools: dict[str, str]
     cpu: int
     blocks: int
+    iterations: int
     seed: int
     quick: bool
     precisions: tuple[str, ...]

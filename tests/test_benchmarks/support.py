@@ -136,6 +136,7 @@ def comparison(*rounds: Round) -> Comparison:
         tools={"python": "3.11"},
         cpu=1,
         blocks=BLOCKS,
+        iterations=10,
         seed=0,
         quick=False,
         precisions=("fp32", "int8"),

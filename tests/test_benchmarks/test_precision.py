@@ -19,7 +19,14 @@ from benchmarks.accuracy import (
     Precisions,
     measure_precisions,
 )
-from benchmarks.rendering import precision, write
+from benchmarks.rendering import (
+    TABLE_BEGINS,
+    TABLE_ENDS,
+    precision,
+    renew_table,
+    trained_table,
+    write,
+)
 from benchmarks.results import Latency, Ratio
 from care_mobile.errors import UsageError
 from care_mobile.evaluation.results import Agreement, BundleAccuracy, Proportion
@@ -159,6 +166,46 @@ def test_quick_leaves_out_what_takes_long(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert full.limit is None
     assert quick.blocks < full.blocks
     assert quick.targets == full.targets == ("coreml", "onnx", "executorch")
+
+
+def test_the_table_of_the_readme(found: Precisions, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{TABLE_BEGINS}\nold\n{TABLE_ENDS}\nafter\n")
+    for _ in range(2):  # a second time changes nothing
+        renew_table(readme, trained_table(found))
+        text = readme.read_text()
+        assert text.startswith(f"before\n{TABLE_BEGINS}\n| target |")
+        assert text.endswith(f"\n{TABLE_ENDS}\nafter\n")
+        assert "old" not in text
+    table = rows(text)
+    assert ["onnx", "fp32", "1.00", "1.50", "98.6", "reference", "verified"] in table
+    assert ["onnx", "int8", "0.26", "1.50", "98.3", "-0.3 (-0.9 to +0.3)", "verified"] in table
+    assert [row[0] for row in table].count("coreml") == 0
+
+
+@pytest.mark.parametrize("content", [None, b"no marks", b"\xff"])
+def test_a_file_without_a_place_for_the_table(content: bytes | None, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    if content is not None:
+        readme.write_bytes(content)
+    arguments = ["--output", str(tmp_path / "out"), "--readme", str(readme)]
+    result = CliRunner().invoke(command.app, arguments)
+    assert isinstance(result.exception, UsageError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_documents_agree() -> None:
+    """README.md and docs/precision.md come from one run."""
+    root = Path(__file__).parents[2]
+    document = (root / "docs" / "precision.md").read_text(encoding="utf-8")
+    table = rows((root / "README.md").read_text(encoding="utf-8"))
+    header = next(row for row in rows(document) if "top-1" in row)
+    columns = [header.index(name) for name in ("MB", "ms", "top-1", "points", "status")]
+    trained = [row for row in rows(document) if len(row) == len(header)][2:]
+    assert len(trained) > 10
+    for row in (row for row in trained if row[columns[2]]):
+        size, latency, *others = (row[i] for i in columns)
+        assert [*row[:2], size, latency or "not measured", *others] in table
 
 
 @pytest.mark.slow
