@@ -45,39 +45,38 @@ def gelus_in_integers(
     graph = Graph(edited)
     kept = set(keep_float)
     for node in graph.nodes("Gelu"):
-        if not kept & set(origins_of(node)) and _is_between_integers(graph, node):
-            _replace(graph, node)
+        before = _conversion_before(graph, node)
+        if before is not None and not kept & set(origins_of(node)):
+            _replace(graph, node, before)
             graph.changed()
     return ir.to_proto(edited), graph.places
 
 
-def _is_between_integers(graph: Graph, node: ir.Node) -> bool:
-    """Whether `node` reads and makes 8-bit integers, its result in steps that are coarse enough."""
+def _conversion_before(graph: Graph, node: ir.Node) -> ir.Node | None:
+    """What makes the input of `node` from integers, if 8-bit integers of steps that are coarse
+    enough are also made of its result.
+    """
     approximate = node.attributes.get("approximate")
     if approximate is not None and approximate.as_string() != "none":
-        return False
+        return None
     before = graph.made_by(node.inputs[0], "DequantizeLinear")
     after = graph.only_reader(node.outputs[0])
     if before is None or after is None or after.op_type != "QuantizeLinear":
-        return False
-    step, read = graph.constant(after.inputs[1]), graph.constant(before.inputs[1])
-    return (
-        step is not None
-        and read is not None
-        and step.size == read.size == 1
-        and float(step.item()) >= DISTANCE
-    )
+        return None
+    scale, step = graph.constant(before.inputs[1]), graph.constant(after.inputs[1])
+    if scale is None or step is None or scale.size != 1 or step.size != 1:
+        return None
+    return before if float(step.item()) >= DISTANCE else None
 
 
-def _replace(graph: Graph, node: ir.Node) -> None:
+def _replace(graph: Graph, node: ir.Node, before: ir.Node) -> None:
     import onnx_ir as ir
 
     x, result = node.inputs[0], node.outputs[0]
-    before = graph.made_by(x, "DequantizeLinear")
-    assert x is not None and before is not None
     integers, scale, zero_point = before.inputs
     factor = graph.constant(scale)
-    assert integers is not None and zero_point is not None and factor is not None
+    assert x is not None and integers is not None and zero_point is not None
+    assert factor is not None
     name, shape = str(result.name), shape_of(result)
     steep = graph.weights(f"{name}_steep_scale", np.float32(SLOPE) * factor)
     step = graph.weights(f"{name}_sigmoid_scale", np.array(_SIGMOID_STEP, np.float32))
