@@ -30,6 +30,7 @@ from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
 from care_mobile.requirements import tool_versions, version
 
+from . import measuring
 from .figures import ratio
 from .measuring import OnStep, latency, measure, the_cpu
 from .results import Latency, Ratio
@@ -41,15 +42,13 @@ DIGITS_SIDE = 64
 
 BLOCKS = 30
 ITERATIONS = 10
-MEASURED = ("onnx", "executorch")
-"""Targets whose runtimes run on any machine."""
 
 
 class PrecisionRequest(Frozen):
     """All that `measure_precisions` needs to know.
 
     Attributes:
-        random_models: networks without trained weights: sizes and distances only.
+        random_models: networks without trained weights: everything but accuracy.
         targets: names of targets, each in all its precisions.
         blocks: of each bundle, interleaved.
         limit: number of held-out images; all if None.
@@ -202,7 +201,9 @@ def _measure(
     """By name, the records of bundles that ran; a session per network."""
     records: dict[str, RunRecord] = {}
     for model in dict.fromkeys(result.model for result in results):
-        paths = [r.path for r in results if r.model == model and r.target in MEASURED and r.path]
+        paths = [
+            r.path for r in results if r.model == model and r.target in measuring.TARGETS and r.path
+        ]
         if paths:
             session = measure(
                 paths, request.output, request.blocks, ITERATIONS, lambda what, _: on_step(what)

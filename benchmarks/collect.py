@@ -25,12 +25,10 @@ from care_mobile.requirements import tool_versions, version
 
 from .entries import Entry, Failed, Subject, make_entries
 from .figures import figures, ratio
-from .measuring import SEED, OnStep, latency, measure, the_cpu
+from .measuring import SEED, TARGETS, OnStep, latency, measure, the_cpu
 from .operators import operator_times
 from .results import Comparison, Contestant, Role, Round
 
-TARGETS = ("executorch", "onnx")
-"""Those whose runtimes run on any machine."""
 PROFILED_RUNS = 20
 PROFILED_RUNS_QUICK = 3
 
@@ -58,7 +56,6 @@ def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None)
     started = time.monotonic()
     _check(request)
     bundles.check_output_folder(request.output)
-    cpu = the_cpu()
     rounds: list[Round] = []
     total = len(request.models) * len(request.targets)
     for model in request.models:
@@ -69,7 +66,7 @@ def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None)
             def step(what: str, share: float, base: int = base) -> None:
                 on_step(what, (base + share) / total)
 
-            rounds.append(_round(request, subject, target, cpu, step))
+            rounds.append(_round(request, subject, target, step))
     return Comparison(
         command=request.command,
         revision=_revision(),
@@ -77,7 +74,7 @@ def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None)
         seconds=round(time.monotonic() - started, 1),
         machine=describe_host("desktop"),
         tools=tool_versions() | {"care-mobile": version("care-mobile") or "unknown"},
-        cpu=cpu,
+        cpu=the_cpu(),
         blocks=request.blocks,
         iterations=request.iterations,
         seed=SEED,
@@ -100,9 +97,7 @@ def _check(request: CompareRequest) -> None:
         check_name(model)
 
 
-def _round(
-    request: CompareRequest, subject: Subject, target: str, cpu: int, on_step: OnStep
-) -> Round:
+def _round(request: CompareRequest, subject: Subject, target: str, on_step: OnStep) -> Round:
     entries, failed = make_entries(
         subject,
         target,
@@ -127,7 +122,7 @@ def _round(
         for i, entry in enumerate(entries)
         if entry.role is Role.OURS and entry.precision == "fp32"
     )
-    with _pinned(cpu):
+    with _pinned(the_cpu()):
         measured = [
             (_contestant(entries[i], session.records[i], ours, runs), session.records[i])
             for i in sorted(done)

@@ -14,6 +14,8 @@ from care_mobile.bench.stats import summarize
 from .results import Latency
 
 SEED = 0
+TARGETS = ("executorch", "onnx")
+"""Those whose runtimes run on any machine."""
 
 OnStep = Callable[[str, float], None]
 """Called with what comes next and the share of the work that is done."""

@@ -47,10 +47,10 @@ def precision_command(
     5 a bundle failed or cannot run here, 130 interrupted.
     """
     from .accuracy import PrecisionRequest, measure_precisions
-    from .rendering import precision, renew_table, trained_table, write
+    from .rendering import place_of_table, precision, renew_table, trained_table, write
 
     if readme is not None:
-        renew_table(readme, None)
+        place_of_table(readme)  # before anything that takes long
     command = shlex.join(["python", "-m", "benchmarks.precision", *sys.argv[1:]])
     request = PrecisionRequest(output=output, command=command)
     if quick:

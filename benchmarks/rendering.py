@@ -145,12 +145,11 @@ def trained_table(found: Precisions) -> str:
     return _render("trained.md", found)
 
 
-def renew_table(path: Path, table: str | None) -> None:
-    """Put `table` between the two marks in a Markdown file; with None only check that they stand.
+def place_of_table(path: Path) -> tuple[str, str]:
+    """What stands before and after the table in a Markdown file, the two marks included.
 
     Raises:
         UsageError: if the file cannot be read or lacks the marks.
-        OutputError: if the disk refuses.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -160,10 +159,19 @@ def renew_table(path: Path, table: str | None) -> None:
     _, end, after = rest.partition(TABLE_ENDS)
     if not begin or not end:
         raise UsageError(f"{path} has no place for the table", f"add {TABLE_BEGINS} {TABLE_ENDS}")
-    if table is None:
-        return
+    return before + begin, end + after
+
+
+def renew_table(path: Path, table: str) -> None:
+    """Put `table` in its place in a Markdown file.
+
+    Raises:
+        UsageError: if the file cannot be read or has no place for it.
+        OutputError: if the disk refuses.
+    """
+    before, after = place_of_table(path)
     try:
-        path.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+        path.write_text(f"{before}\n{table}{after}", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "choose another") from error
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from care_mobile.inputs import Array
 
+from ..targets.onnx_editing import ORIGINS
 from .onnx_gelu import gelus_in_integers
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def quantize(
         quantized = onnx.load(path)
     _drop_zero_points_of_biases(quantized)
     quantized, gelus = gelus_in_integers(quantized, keep_float)
-    return quantized, dict(counts) | ({"Gelu": gelus} if gelus else {})
+    if gelus:
+        counts["Gelu"] = gelus
+    return quantized, dict(counts)
 
 
 def choose(model: onnx.ModelProto, keep_float: Collection[str]) -> set[str]:
@@ -103,8 +106,6 @@ def choose(model: onnx.ModelProto, keep_float: Collection[str]) -> set[str]:
 
 def origins(node: onnx.NodeProto) -> set[str]:
     """The operations of the captured program that `node` stands for."""
-    from ..targets.onnx_editing import ORIGINS
-
     recorded = {entry.key: entry.value for entry in node.metadata_props}.get(ORIGINS)
     return set(recorded.split(",") if recorded else node.output)
 

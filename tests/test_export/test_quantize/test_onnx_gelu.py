@@ -18,7 +18,6 @@ from care_mobile.export.quantize.onnx_gelu import DISTANCE, SLOPE, gelus_in_inte
 
 from ..test_targets.onnx_models import quiet, run
 
-Bytes = NDArray[np.uint8]
 ALL = np.arange(256, dtype=np.uint8).reshape(1, 4, 8, 8)
 
 
