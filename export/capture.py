@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -61,16 +64,37 @@ def input_spec(preprocessing: Preprocessing, variant: Variant, image: bool) -> T
     )
 
 
-def output_specs(outputs: list[Tensor], variant: Variant) -> tuple[TensorSpec, ...]:
-    """Names and shapes of outputs given as example tensors of batch one."""
+def output_specs(program: ExportedProgram, variant: Variant) -> tuple[TensorSpec, ...]:
+    """Names, shapes and element types of what a captured program returns, as PyTorch has them."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    outputs = [values[str(name)] for name in program.graph_signature.user_outputs]
     if len(outputs) == 1 and outputs[0].dim() == 2:
         names = ["probabilities" if variant.softmax else "logits"]
     elif len(outputs) == 1:
         names = ["output"]
     else:
         names = [f"features_{index}" for index in range(len(outputs))]
-    batch: tuple[int | None, ...] = (None if variant.dynamic_batch else 1,)
     return tuple(
-        TensorSpec(name=name, shape=batch + tuple(output.shape[1:]))
+        TensorSpec(
+            name=name,
+            shape=tuple(side if isinstance(side, int) else None for side in output.shape),
+            dtype=str(output.dtype).removeprefix("torch."),
+        )
         for name, output in zip(names, outputs, strict=True)
     )
+
+
+def plain_array(output: Tensor) -> NDArray[Any]:
+    """An output of the eager network as numpy has it.
+
+    Raises:
+        ModelError: if it holds numbers that no target has.
+    """
+    if output.is_complex() or output.is_quantized or output.is_sparse:
+        raise ModelError(
+            f"the network returns {str(output.dtype).removeprefix('torch.')} numbers",
+            "no target has them: return real tensors, torch.view_as_real(x) for complex ones",
+        )
+    # numpy has no bfloat16.
+    output = output.float() if output.dtype is torch.bfloat16 else output
+    return output.detach().cpu().contiguous().numpy().copy()

@@ -21,9 +21,9 @@ from care_mobile.models.macs import count_macs, count_parameters
 
 from . import probes
 from .accuracy import Labelled, label
-from .capture import capture, output_specs
+from .capture import capture, output_specs, plain_array
 from .equivalence import flatten, reparameterize
-from .parity import Arrays
+from .parity import Arrays, stacked
 from .quantize.calibration import BUILT_IN, built_in, from_folder, store
 from .reparam import Pass, further
 from .request import ExportRequest
@@ -97,12 +97,11 @@ def prepare(
 
     on_step("capturing")
     programs, outputs = {}, {}
-    examples = [torch.from_numpy(array[:1]) for array in reference["zeros"]]
     for index, variant in enumerate(sorted(proven, key=repr)):
         program = capture(proven[variant].model, preprocessing, variant)
         programs[variant] = scratch / f"{name.replace(':', '_')}-{resolution}-{index}.pt2"
         _save(program, programs[variant])
-        outputs[variant] = output_specs(examples, variant)
+        outputs[variant] = output_specs(program, variant)
     result = NetworkResult(
         model=name,
         resolution=resolution,
@@ -199,8 +198,14 @@ def _probes(
 def _reference(model: nn.Module, preprocessing: Preprocessing, stack: Array) -> Arrays:
     """Outputs of the eager float32 network, one input at a time, stacked per output."""
     x = torch.from_numpy(preprocessing.normalize(stack)).float()
-    rows = [flatten(model(image[None])) for image in x]
-    return [torch.cat(column).numpy() for column in zip(*rows, strict=True)]
+    rows = [[plain_array(output) for output in flatten(model(image[None]))] for image in x]
+    try:
+        return stacked(rows)
+    except ValueError as error:
+        raise ModelError(
+            "an output of the network has another shape for every image",
+            "phones need fixed shapes: pad it, or leave it out",
+        ) from error
 
 
 def _softmax(logits: Array) -> Array:

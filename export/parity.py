@@ -19,6 +19,22 @@ Arrays = list[NDArray[Any]]
 """One array (n, ...) per output of the network, n inputs stacked."""
 
 
+def stacked(answers: Sequence[Sequence[NDArray[Any]]]) -> Arrays:
+    """The outputs of n inputs, each of batch one, as one array per output.
+
+    An output (1, ...) becomes (n, ...); one without a batch, a constant (100, 4) or a scalar,
+    (n, 100, 4) or (n,).
+
+    Raises:
+        ValueError: if an output has another shape for every input.
+    """
+    columns = [[np.asarray(answer[i]) for answer in answers] for i in range(len(answers[0]))]
+    return [
+        np.concatenate(column) if column[0].shape[:1] == (1,) else np.stack(column)
+        for column in columns
+    ]
+
+
 @dataclass(frozen=True)
 class Threshold:
     """What a bundle must reach on one kind of probe.

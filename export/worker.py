@@ -29,7 +29,7 @@ from care_mobile.evaluation.dataset import Dataset, open_dataset
 from care_mobile.inputs import Array
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
-from .parity import Arrays
+from .parity import Arrays, stacked
 from .result import Failure, LayerDamage
 from .targets import Lowered, LowerJob, Target, get_target
 
@@ -187,7 +187,7 @@ def _run(request: dict[str, Any], _: Target) -> dict[str, Any]:
     with np.load(request["probes"]) as probes:
         for probe_set, inputs in probes.items():
             outputs = [[np.array(o) for o in session.run({name: x[None]})] for x in inputs]
-            columns = [np.concatenate(column) for column in zip(*outputs, strict=True)]
+            columns = stacked(outputs)
             stored |= {f"{probe_set}/{i}": column for i, column in enumerate(columns)}
             stored[f"{probe_set}/count"] = len(columns)
     np.savez(request["out"], **stored)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
         name: a name of the catalog, or `package.module:factory` for your own network; the
             factory is called with `options` and returns an nn.Module.
         options: for CARE `num_classes`, `in_channels`, `drop_path`, `dropout`, `features_only`.
+            `in_channels` is left out for a factory that does not take it.
 
     Raises:
         UsageError: for a name the catalog does not know.
@@ -63,6 +66,21 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "_", name.rpartition(":")[2]).strip("._") or "model"
 
 
+def _wanted(factory: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """`options` without the number of channels where the factory does not ask for it.
+
+    It also says what the network eats, which a factory of one kind of image knows by itself.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # some callables have none that can be read
+        return options
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if takes_any or "in_channels" in {p.name for p in parameters}:
+        return options
+    return {name: value for name, value in options.items() if name != "in_channels"}
+
+
 def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
     module_name, _, attribute = name.partition(":")
     torch = load("torch", "export")
@@ -81,7 +99,7 @@ def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
     if not callable(factory):
         raise ModelError(f"model {name!r} is no factory", "name a function or a class")
     try:
-        model = factory(**options)
+        model = factory(**_wanted(factory, options))
     except Exception as error:  # anything the user's code raises
         raise ModelError(f"model {name!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, torch.nn.Module):

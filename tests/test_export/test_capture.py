@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from networks import Deciding, Upsampler, lively, tiny_care
+from torch import Tensor, nn
 
+from care_mobile.bundle import TensorSpec
 from care_mobile.errors import ModelError
 from care_mobile.export import probes
-from care_mobile.export.capture import capture, input_spec, output_specs
+from care_mobile.export.capture import capture, input_spec, output_specs, plain_array
 from care_mobile.export.equivalence import reparameterize
 from care_mobile.export.reparam import DEFAULT
 from care_mobile.export.rewrites import SPLITS_TO_SLICES, apply
@@ -46,13 +50,69 @@ def test_softmax_for_classifiers_with_labels() -> None:
     assert torch.allclose(got, torch.softmax(model(x), -1), atol=1e-6)
 
 
+def specs(network: nn.Module, **variant: bool) -> tuple[TensorSpec, ...]:
+    chosen = Variant(**variant)
+    return output_specs(capture(network.eval(), ABOUT, chosen), chosen)
+
+
+class Returning(nn.Module):
+    """What `outputs` makes of the image and a constant."""
+
+    def __init__(self, outputs: Callable[[Tensor, Tensor], object]) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.register_buffer("anchors", torch.rand(100, 4))
+
+    def forward(self, x: Tensor) -> object:
+        return self.outputs(x, self.anchors)
+
+
 def test_output_names() -> None:
-    row, grid = torch.zeros(1, 10), torch.zeros(1, 4, 3, 2)
-    assert output_specs([row], Variant())[0].name == "logits"
-    assert output_specs([row], Variant(softmax=True))[0].name == "probabilities"
-    assert output_specs([grid], Variant())[0].name == "output"
-    assert [s.name for s in output_specs([grid, grid], Variant())] == ["features_0", "features_1"]
-    assert output_specs([grid], Variant(dynamic_batch=True))[0].shape == (None, 4, 3, 2)
+    row, grid = Returning(lambda x, _: x.mean((2, 3))), Returning(lambda x, _: x * 2)
+    assert specs(row)[0].name == "logits"
+    assert specs(row, softmax=True)[0].name == "probabilities"
+    assert specs(grid)[0].name == "output"
+    two = Returning(lambda x, _: (x * 2, x * 3))
+    assert [s.name for s in specs(two)] == ["features_0", "features_1"]
+
+
+def test_outputs_are_what_the_program_returns() -> None:
+    def outputs(x: Tensor, anchors: Tensor) -> object:
+        flat = x.flatten(1)
+        return x * 2, anchors, flat.argmax(1), flat.sum(), flat > 0, {"same": x, "again": [x]}
+
+    size = 3 * ABOUT.resolution.height * ABOUT.resolution.width
+    found = [(spec.shape, spec.dtype) for spec in specs(Returning(outputs))]
+    assert found == [
+        ((1, 3, 48, 64), "float32"),
+        ((100, 4), "float32"),
+        ((1,), "int64"),
+        ((), "float32"),
+        ((1, size), "bool"),
+        ((1, 3, 48, 64), "float32"),
+        ((1, 3, 48, 64), "float32"),
+    ]
+    free = specs(Returning(outputs), dynamic_batch=True)
+    shapes = [spec.shape for spec in free]
+    assert shapes[:5] == [(None, 3, 48, 64), (100, 4), (None,), (), (None, size)]
+
+
+@pytest.mark.parametrize(
+    ("output", "dtype"),
+    [
+        (torch.tensor([1.5], dtype=torch.bfloat16), "float32"),
+        (torch.tensor(3), "int64"),
+        (nn.Parameter(torch.ones(2)), "float32"),
+    ],
+)
+def test_outputs_of_the_eager_network_as_arrays(output: Tensor, dtype: str) -> None:
+    array = plain_array(output)
+    assert (str(array.dtype), array.tolist()) == (dtype, output.tolist())
+
+
+def test_complex_outputs_are_refused() -> None:
+    with pytest.raises(ModelError, match="returns complex64 numbers"):
+        plain_array(torch.tensor(1j))
 
 
 def test_feature_maps_are_captured() -> None:

@@ -14,6 +14,7 @@ from care_mobile.export.parity import (
     cosine,
     measure,
     psnr_db,
+    stacked,
 )
 from care_mobile.export.targets import TARGETS
 
@@ -130,3 +131,21 @@ def test_flat_images_have_a_limit_of_their_own_for_integers() -> None:
     assert 15 < found["zeros"].psnr_db < 25
     assert found["zeros"].passed
     assert not found["seeded"].passed
+
+
+@pytest.mark.parametrize(
+    ("output", "together"),
+    [((1, 10), (3, 10)), ((1,), (3,)), ((), (3,)), ((100, 4), (3, 100, 4)), ((5,), (3, 5))],
+)
+def test_outputs_with_and_without_a_batch_are_stacked(
+    output: tuple[int, ...], together: tuple[int, ...]
+) -> None:
+    answers = [[np.full(output, number, np.int64)] for number in range(3)]
+    (column,) = stacked(answers)
+    assert (column.shape, str(column.dtype)) == (together, "int64")
+    assert [int(part.max()) for part in column] == [0, 1, 2]
+
+
+def test_outputs_of_changing_shape_cannot_be_stacked() -> None:
+    with pytest.raises(ValueError, match="same shape"):
+        stacked([[np.zeros((2, 4))], [np.zeros((3, 4))]])

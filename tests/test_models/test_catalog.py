@@ -24,6 +24,9 @@ class Net(torch.nn.Linear):
 def make(width=3, **options):
     return Net(width, 1)
 
+def one_channel(num_classes=2):
+    return torch.nn.Conv2d(1, num_classes, 1)
+
 def fails():
     raise KeyError("no such backbone")
 
@@ -50,6 +53,13 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_catalog_builds_its_names_in_training_mode(name: str) -> None:
     with torch.device("meta"):
         assert create_model(name).training
+
+
+def test_a_factory_that_takes_no_channels_is_not_given_any(own: str) -> None:
+    network = create_model(f"{own}:one_channel", in_channels=1, num_classes=5)
+    assert tuple(network.weight.shape) == (5, 1, 1, 1)
+    with pytest.raises(ModelError, match="unexpected keyword argument 'width'"):
+        create_model(f"{own}:one_channel", width=1)
 
 
 @pytest.mark.parametrize("name", ["care_s3", "CARE_S0", "cares1", "care-s0"])
