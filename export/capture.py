@@ -13,7 +13,7 @@ from care_mobile.bundle import TensorSpec
 from care_mobile.errors import ModelError
 from care_mobile.inputs import Preprocessing
 
-from .equivalence import flatten
+from .eager import flatten
 from .targets import Variant
 
 INPUT_NAME = "image"

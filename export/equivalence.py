@@ -22,6 +22,7 @@ from care_mobile.errors import EquivalenceError, ModelError
 from care_mobile.inputs import InputRange, Preprocessing
 from care_mobile.models.lively import draw
 
+from .eager import flatten
 from .reparam import Pass, PassResult, trace
 from .reparam.input_normalization import prepend
 from .reparam.trace import run
@@ -180,21 +181,6 @@ def _run(model: fx.GraphModule, x: Tensor) -> tuple[list[Tensor], int]:
             "check --resolution and --in-channels, or whether it fixes a dtype",
         ) from error
     return outputs, counter.by_type.total()
-
-
-def flatten(outputs: object) -> list[Tensor]:
-    """The tensors in a network's result, in order.
-
-    Raises:
-        ModelError: if it holds anything but tensors.
-    """
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    if isinstance(outputs, dict):
-        outputs = list(outputs.values())
-    if isinstance(outputs, list | tuple):
-        return [tensor for part in outputs for tensor in flatten(part)]
-    raise ModelError(f"the network returns a {type(outputs).__name__}, not tensors")
 
 
 def relative_error(before: Iterable[Tensor], after: Iterable[Tensor]) -> float:

@@ -22,7 +22,8 @@ from care_mobile.models.macs import count_macs, count_parameters
 from . import probes
 from .accuracy import Labelled, label
 from .capture import capture, output_specs, plain_array
-from .equivalence import flatten, reparameterize
+from .eager import answer, copied
+from .equivalence import reparameterize
 from .parity import Arrays, stacked
 from .quantize.calibration import BUILT_IN, built_in, from_folder, store
 from .reparam import Pass, further
@@ -106,7 +107,9 @@ def prepare(
         model=name,
         resolution=resolution,
         parameters=count_parameters(model),
-        macs=count_macs(model, torch.from_numpy(preprocessing.normalize(inputs["zeros"])).float()),
+        macs=count_macs(
+            copied(model), torch.from_numpy(preprocessing.normalize(inputs["zeros"])).float()
+        ),
         weights=weights.source,
         random_weights=weights.random,
         passes=shared.passes,
@@ -181,7 +184,7 @@ def _probes(
 ) -> dict[str, Array]:
     """All probe sets; whole numbers in 0..255 where an image input can hold nothing else."""
     try:
-        delicate = probes.tiny_denominator(model, preprocessing, request.seed)
+        delicate = probes.tiny_denominator(copied(model), preprocessing, request.seed)
     except Exception as error:  # the first time the user's network runs
         raise ModelError(
             f"the network fails on an input of {preprocessing.channels} channels and "
@@ -198,7 +201,7 @@ def _probes(
 def _reference(model: nn.Module, preprocessing: Preprocessing, stack: Array) -> Arrays:
     """Outputs of the eager float32 network, one input at a time, stacked per output."""
     x = torch.from_numpy(preprocessing.normalize(stack)).float()
-    rows = [[plain_array(output) for output in flatten(model(image[None]))] for image in x]
+    rows = [[plain_array(output) for output in answer(model, image[None])] for image in x]
     try:
         return stacked(rows)
     except ValueError as error:

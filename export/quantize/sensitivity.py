@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from care_mobile.agreement import psnr_db
 from care_mobile.inputs import Array
 
-from ..equivalence import flatten
+from ..eager import flatten
 from ..result import LayerDamage
 
 _ATEN = torch.ops.aten

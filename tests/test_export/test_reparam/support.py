@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from care_mobile.export.equivalence import TOLERANCE, flatten, relative_error
+from care_mobile.export.eager import flatten
+from care_mobile.export.equivalence import TOLERANCE, relative_error
 from care_mobile.export.reparam import Pass, PassResult, trace
 from care_mobile.export.reparam.trace import run
 from care_mobile.models.lively import draw

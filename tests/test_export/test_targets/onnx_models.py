@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from care_mobile.export.capture import capture, input_spec, output_specs
-from care_mobile.export.equivalence import flatten, reparameterize
+from care_mobile.export.eager import flatten
+from care_mobile.export.equivalence import reparameterize
 from care_mobile.export.reparam import DEFAULT
 from care_mobile.export.request import ExportRequest
 from care_mobile.export.targets import Lowered, LowerJob, Options, Variant

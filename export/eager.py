@@ -1,0 +1,72 @@
+"""The user's own network: run without being changed by it.
+
+A module may hold state: a normalisation that initialises itself on first use, counters, running
+averages. Whatever is asked of a network here is asked of a copy, so that it is exported as it came.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from care_mobile.errors import ModelError
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class _CopiedWithValue(TorchFunctionMode):
+    """Copies computed tensors, which torch refuses, by their value.
+
+    The old `weight_norm` and `spectral_norm` keep such a weight as an attribute.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), tensor.detach().clone())
+        return func(*args, **(kwargs or {}))
+
+
+def copied(model: ModuleT) -> ModuleT:
+    """A copy of `model` in evaluation mode that needs no gradients, with its state as it is now."""
+    with _CopiedWithValue():
+        twin = copy.deepcopy(model)
+    return twin.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def answer(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """What `model`, as it is now, gives for `x` (1, C, H, W): its output tensors in order.
+
+    Neither `model` nor `x` changes, even if the network writes into its state or its input.
+
+    Raises:
+        ModelError: if the result holds anything but tensors.
+    """
+    return flatten(copied(model)(x.clone()))
+
+
+def flatten(outputs: object) -> list[Tensor]:
+    """The tensors in a network's result, in order.
+
+    Raises:
+        ModelError: if it holds anything but tensors.
+    """
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    if isinstance(outputs, list | tuple):
+        return [tensor for part in outputs for tensor in flatten(part)]
+    raise ModelError(f"the network returns a {type(outputs).__name__}, not tensors")
