@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from care_mobile.errors import INTERRUPTED, CareError, UsageError
-from care_mobile.terminal import result_console, run_command, still_progress
+from care_mobile.terminal import in_scratch, result_console, run_command, still_progress
 
 if TYPE_CHECKING:
     from .runner import Progress
@@ -29,6 +29,7 @@ class InterruptedSessionError(CareError):
 
 
 @app.command()
+@in_scratch
 def bench(
     *,
     bundles: Annotated[

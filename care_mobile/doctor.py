@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import result_console, run_command
+from .terminal import in_scratch, result_console, run_command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +17,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
+@in_scratch
 def care_doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:

@@ -11,7 +11,7 @@ code  meaning
 3     parity or an equivalence failed (a regression, in comparisons)
 4     inconclusive (comparisons only, opt-in)
 5     invalid evidence or missing infrastructure: a broken bundle, a missing package or device
-130   interrupted
+130   interrupted; 143 ended by SIGTERM, 129 by SIGHUP, which clean up alike
 ====  ==========================================================
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ def quiet() -> Iterator[None]:
         stream.flush()
     saved = {fd: os.dup(fd) for fd in (1, 2)}
     disabled = logging.root.manager.disable
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+    with open(os.devnull, "wb") as sink, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
         try:

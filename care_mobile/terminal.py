@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from functools import cache, wraps
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TextIO, TypeVar
 
 from .errors import INTERRUPTED, CareError
+from .processes.endings import endings
+from .processes.scratch import scratch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,26 +67,51 @@ def _private_stderr() -> TextIO:
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Run a command line; errors meant for users become two lines and their exit code.
 
-    An integer that `command` returns is its exit code.
+    An integer that `command` returns is its exit code. Ended by Ctrl-C, SIGTERM or SIGHUP it
+    cleans up and gives 130, 143 or 129.
     """
+    with endings() as ended:
+        code = _outcome(command)
+        if code == INTERRUPTED:
+            code = ended.exit_code(usual=INTERRUPTED)
+    raise SystemExit(code) from None
+
+
+def _outcome(command: Callable[[], object]) -> int | str | None:
     try:
         code = command()
         sys.stdout.flush()
     except CareError as error:
         _say(f"error: {error}", error.hint)
-        raise SystemExit(error.exit_code) from None
+        return error.exit_code
     except SystemExit as ended:  # typer's own end, also of an interrupt
         if ended.code != INTERRUPTED:
-            raise
+            return ended.code
         code = INTERRUPTED
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        return 1
     if code == INTERRUPTED:
         _say("interrupted; what was finished is intact", "")
-    raise SystemExit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def in_scratch(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A command's body whose temporary files, and those of all libraries, lie in one folder that
+    is gone when it ends; see `processes.scratch`."""
+
+    @wraps(command)
+    def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        with scratch():
+            return command(*arguments, **options)
+
+    return run
 
 
 @contextmanager
@@ -97,21 +121,8 @@ def interrupts() -> Iterator[Callable[[], None]]:
     Python drops a KeyboardInterrupt that is raised inside a finalizer or a library's callback, of
     which tracing a network has many. Only for the main thread.
     """
-    seen = threading.Event()
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        seen.set()
-        signal.default_int_handler(number, frame)
-
-    def check() -> None:
-        if seen.is_set():
-            raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGINT, remember)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    with endings() as ended:
+        yield ended.check
 
 
 def _say(line: str, hint: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from care_mobile.errors import UsageError, unknown_name
-from care_mobile.terminal import interrupts, run_command
+from care_mobile.terminal import in_scratch, interrupts, run_command
 
 if TYPE_CHECKING:
     from .request import ExportRequest
@@ -19,6 +19,7 @@ RANGES = ("normalized", "0..1", "0..255")
 
 
 @app.command()
+@in_scratch
 def care_export(
     model: Annotated[
         list[str],

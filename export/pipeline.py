@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from care_mobile import bundle as bundles
+from care_mobile.processes.scratch import scratch as scratch_folder
 
 from .network import Network, prepare
 from .produce import produce
@@ -50,6 +51,7 @@ def export_bundles(
     futures: list[Future[BundleResult]] = []
     with ExitStack() as stack:
         stack.enter_context(_one_core_for_the_workers())
+        stack.enter_context(scratch_folder())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="care-export-")))
         threads = stack.enter_context(ThreadPoolExecutor(max_workers=len(targets)))
         # Last in, first out: on an error the workers end before their threads are waited for.

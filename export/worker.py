@@ -4,19 +4,14 @@ Converters print, leak and sometimes crash. In a process of its own each one's c
 log, its crash loses no other target, and the targets run side by side. The worker starts
 importing its packages at once, while the parent still traces and proves the network.
 
-Protocol: one JSON request per line on standard input, one JSON answer per line on standard
-output. Run as `python -m care_mobile.export.worker TARGET`.
+Run as `python -m care_mobile.export.worker TARGET`; `care_mobile.processes.peer` is the protocol.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,13 +22,12 @@ import numpy as np
 from care_mobile.errors import CareError, OutputError, TargetError
 from care_mobile.evaluation.dataset import Dataset, open_dataset
 from care_mobile.inputs import Array
+from care_mobile.processes.peer import Peer, PeerDiedError, serve
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .parity import Arrays, stacked
 from .result import Failure, LayerDamage
 from .targets import Lowered, LowerJob, Target, get_target
-
-_LOG_LINES = 3
 
 
 class Worker:
@@ -41,22 +35,9 @@ class Worker:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._lock = threading.Lock()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        self._closed = False
-        self._process = self._start()
-
-    def _start(self) -> subprocess.Popen[str]:
         # One thread each: the worker's work is Python, and the others need the cores.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-        return subprocess.Popen(
-            [sys.executable, "-m", "care_mobile.export.worker", self.target.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            text=True,
-        )
+        environment = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        self._peer = Peer("care_mobile.export.worker", target.name, environment=environment)
 
     def lower(self, program: Path, job: LowerJob, folder: Path) -> Lowered:
         """Lower the program saved at `program` into `folder`.
@@ -123,40 +104,19 @@ class Worker:
 
     def close(self) -> None:
         """End the process, whatever it is doing; later requests fail."""
-        self._closed = True
-        with suppress(OSError):
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                with suppress(OSError):
-                    stream.close()
+        self._peer.close()
 
     def _ask(self, request: dict[str, Any]) -> Any:
-        with self._lock:
-            if self._process.poll() is not None and not self._closed:
-                self._process = self._start()  # an earlier job took it down
-            assert self._process.stdin and self._process.stdout
-            try:
-                self._process.stdin.write(json.dumps(request) + "\n")
-                self._process.stdin.flush()
-                line = self._process.stdout.readline()
-            except (OSError, ValueError):
-                line = ""
-        if not line:
+        try:
+            answer = self._peer.ask(request)
+        except PeerDiedError as error:
             raise TargetError(
-                f"the {self.target.name} converter's process died: {self._last_words()}",
+                f"the {self.target.name} converter's process died: {error}",
                 "check memory and care-doctor; the other targets are not affected",
-            )
-        answer = json.loads(line)
+            ) from error
         if "failure" in answer:
             raise _revive(Failure.model_validate(answer["failure"]))
         return answer["result"]
-
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return " | ".join(lines[-_LOG_LINES:]) or "it left no message"
 
 
 def _revive(failure: Failure) -> CareError:
@@ -230,7 +190,7 @@ def _explain(request: dict[str, Any], _: Target) -> dict[str, Any]:
     return half_precision(open_package(bundle.model_path), inputs).model_dump(mode="json")
 
 
-def _answer(line: str, target: Target) -> dict[str, Any]:
+def _answer(request: dict[str, Any], target: Target) -> dict[str, Any]:
     commands: dict[str, Callable[[dict[str, Any], Target], Any]] = {
         "lower": _lower,
         "run": _run,
@@ -238,7 +198,6 @@ def _answer(line: str, target: Target) -> dict[str, Any]:
         "answers": _answers,
         "rank": _rank,
     }
-    request = json.loads(line)
     try:
         return {"result": commands[request["command"]](request, target)}
     except CareError as error:
@@ -259,21 +218,19 @@ def _answer(line: str, target: Target) -> dict[str, Any]:
     return {"failure": failure.model_dump()}
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # from here on, whatever prints goes to the log
-    target = get_target(sys.argv[1])
+def _prepare(target: Target) -> None:
     if hasattr(os, "nice"):
         os.nice(target.niceness)
     for module in target.modules:
         with suppress(ImportError):  # reported when it is used
             importlib.import_module(module)
-    for line in sys.stdin:
-        answers.write(json.dumps(_answer(line, target)) + "\n")
-        answers.flush()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    target = get_target(sys.argv[1])
+    serve(lambda request: _answer(request, target), lambda: _prepare(target))
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        main()
+    main()

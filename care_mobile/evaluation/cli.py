@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ..errors import INTERRUPTED, CareError
-from ..terminal import progress_console, result_console, run_command
+from ..terminal import in_scratch, progress_console, result_console, run_command
 
 if TYPE_CHECKING:
     from .evaluate import OnStep
@@ -29,6 +29,7 @@ class InterruptedEvaluationError(CareError):
 
 
 @app.command()
+@in_scratch
 def care_eval(
     *,
     bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundle folders.")],

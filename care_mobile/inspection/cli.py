@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ..terminal import progress_console, result_console, run_command
+from ..terminal import in_scratch, progress_console, result_console, run_command
 
 if TYPE_CHECKING:
     from ..runtimes.interpreter.divergence import Divergence
@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
+@in_scratch
 def care_inspect(
     *,
     path: Annotated[

@@ -14,12 +14,12 @@ from care_mobile.export.worker import Worker
 def test_a_dead_worker_is_one_error_and_the_next_request_gets_a_new_one(tmp_path: Path) -> None:
     worker = Worker(get_target("onnx"))
     try:
-        os.kill(worker._process.pid, signal.SIGKILL)
-        worker._process.wait()
+        os.kill(worker._peer.process.pid, signal.SIGKILL)
+        worker._peer.process.wait()
         with pytest.raises(CareError, match="not a bundle"):
             worker.run(tmp_path, worker.target.runtime, {}, tmp_path)  # restarted, and answers
-        os.kill(worker._process.pid, signal.SIGSTOP)
-        os.kill(worker._process.pid, signal.SIGKILL)
+        os.kill(worker._peer.process.pid, signal.SIGSTOP)
+        os.kill(worker._peer.process.pid, signal.SIGKILL)
     finally:
         worker.close()
     with pytest.raises(TargetError, match="process died"):
