@@ -22,10 +22,9 @@ from care_mobile.errors import OutputError
 from care_mobile.evaluation.evaluate import EvaluationRequest, evaluate
 from care_mobile.evaluation.results import BundleAccuracy, EvaluationReport
 from care_mobile.export.pipeline import export_bundles
-from care_mobile.export.quantize.precision import is_quantized
 from care_mobile.export.request import ExportRequest
 from care_mobile.export.result import BundleResult
-from care_mobile.export.targets import TARGETS
+from care_mobile.export.targets import TARGETS, get_target
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
 from care_mobile.requirements import tool_versions, version
@@ -128,7 +127,7 @@ def measure_precisions(
     ]
     results: list[BundleResult] = []
     for done, job in enumerate(jobs):
-        on_step(f"{job.models[0]} {job.targets[0]} {job.precision}", done / (len(jobs) + 1))
+        on_step(f"{job.models[0]} {job.targets[0]} {job.precisions[0]}", done / (len(jobs) + 1))
         results += export_bundles(job).bundles
     records = _measure(request, results, lambda what: on_step(what, 0.98))
     report = _evaluate(request, results, data, lambda what: on_step(what, 0.99))
@@ -179,18 +178,19 @@ def _job(
     common = ExportRequest(
         models=(model,),
         targets=(target,),
-        precision=precision,
+        precisions=(precision,),
         output=request.output / "bundles",
         # What a precision costs is told, not judged.
         keep_failed=True,
     )
     if model != DIGITS:
         return common
+    calibrated = precision in get_target(target).calibrated
     own = {
         "weights": str(DIGITS_WEIGHTS),
         "in_channels": 1,
         "resolutions": (Resolution(width=DIGITS_SIDE, height=DIGITS_SIDE),),
-        "calibration": data / "training" if is_quantized(precision) else None,
+        "calibration": data / "training" if calibrated else None,
     }
     return common.model_copy(update=own)
 

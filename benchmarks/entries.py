@@ -142,7 +142,7 @@ def _ours(subject: Subject, target: str, precision: str, folder: Path) -> Entry 
         models=(subject.name,),
         targets=(target,),
         weights=WEIGHTS,
-        precision=precision,
+        precisions=(precision,),
         output=folder,
         # Speed is measured whatever the accuracy; the document says which it was.
         keep_failed=True,

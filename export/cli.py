@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from care_mobile.errors import UsageError, unknown_name
+from care_mobile.given import given
 from care_mobile.terminal import in_scratch, interrupts, run_command
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ RANGES = ("normalized", "0..1", "0..255")
 @app.command()
 @in_scratch
 def care_export(
+    context: typer.Context,
     model: Annotated[
         list[str],
         typer.Option(
@@ -32,14 +34,14 @@ def care_export(
         typer.Option("--target", "-t", help="coreml, onnx, executorch or all; repeatable."),
     ] = ["all"],  # noqa: B006
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--weights",
             "-w",
-            help="Checkpoint file (.pth, .pth.tar, .pt, .safetensors), random:SEED, or "
-            "as-built: what your factory loaded.",
+            help="Checkpoint file (.pth, .pth.tar, .pt, .safetensors), random:SEED, or as-built: "
+            "what your factory loaded; default: as-built for your factories, random:0 for others.",
         ),
-    ] = "random:0",
+    ] = None,
     checkpoint_key: Annotated[
         str | None,
         typer.Option(help="Entry of the checkpoint that holds the state dict."),
@@ -49,17 +51,20 @@ def care_export(
         typer.Option("--resolution", "-r", help="Pixels: 224 or WIDTHxHEIGHT; repeatable."),
     ] = ["224"],  # noqa: B006
     precision: Annotated[
-        str | None,
+        list[str],
         typer.Option(
             "--precision",
             "-p",
-            help="fp32, fp16, int8 or another that the target has; default: fp16 for coreml, "
-            "else fp32.",
+            help="fp32, fp16, int8 or another; each target makes those it has; default: fp16 for "
+            "coreml, else fp32; repeatable.",
         ),
-    ] = None,
+    ] = [],  # noqa: B006
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder the bundles go to.")
     ] = Path("bundles"),
+    no_overwrite: Annotated[
+        bool, typer.Option("--no-overwrite", help="Fail if a bundle is there already.")
+    ] = False,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Classes of the network.")] = None,
     in_channels: Annotated[int | None, typer.Option(min=1, help="Channels of the image.")] = None,
     features_only: Annotated[
@@ -157,49 +162,55 @@ def care_export(
     ] = False,
 ) -> None:
     """Export a network to Core ML, ONNX and ExecuTorch bundles, and prove what was done to it."""
-    from .request import ExportRequest
+    raise typer.Exit(_run(_request(given(context)), as_json))
 
-    if image_input and input_range == "normalized":
-        input_range = "0..255"
-    if input_range not in RANGES:
-        raise unknown_name("input range", input_range, RANGES)
-    request = ExportRequest(
-        models=tuple(model),
-        targets=tuple(target),
-        resolutions=_resolutions(resolution),
-        weights=weights,
-        checkpoint_entry=checkpoint_key,
-        precision=precision,
-        output=output,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        features_only=features_only,
-        input_range=input_range,  # pydantic takes the value
-        mean=_numbers("--mean", mean),
-        std=_numbers("--std", std),
-        with_passes=tuple(with_pass),
-        skip_passes=tuple(skip_pass),
-        options={
-            "opset": opset,
-            "dynamic_batch": dynamic_batch,
-            "image_input": image_input,
-            "labels": _labels(labels),
-            "min_ios": min_ios,
-            "max_partitions": max_partitions,
-            "max_fallback_ops": max_fallback_ops,
-        },
-        calibration=calibration,
-        calibration_count=calibration_count,
-        keep_float=keep_float,
-        min_psnr_db=min_psnr,
-        data=data,
-        data_limit=data_limit,
-        max_drop_points=max_drop,
-        keep_failed=keep_failed,
-        explain=explain,
-        seed=seed,
-    )
-    raise typer.Exit(_run(request, as_json))
+
+_FIELDS = {
+    "model": "models",
+    "target": "targets",
+    "resolution": "resolutions",
+    "precision": "precisions",
+    "checkpoint_key": "checkpoint_entry",
+    "with_pass": "with_passes",
+    "skip_pass": "skip_passes",
+    "min_psnr": "min_psnr_db",
+    "max_drop": "max_drop_points",
+}
+"""Where the request calls a parameter by another name."""
+
+
+def _request(given: dict[str, Any]) -> ExportRequest:
+    """The request that says what the command line says, and no more.
+
+    Raises:
+        UsageError: for a value out of its range.
+    """
+    from pydantic import ValidationError
+
+    from .request import ExportRequest
+    from .targets import Options
+    from .unused import flag
+
+    given = {_FIELDS.get(name, name): value for name, value in given.items() if name != "as_json"}
+    if "resolutions" in given:
+        given["resolutions"] = _resolutions(given["resolutions"])
+    for name in ("mean", "std"):
+        if name in given:
+            given[name] = _numbers(flag(name), given[name])
+    if "labels" in given:
+        given["labels"] = _labels(given["labels"])
+    if given.get("image_input"):
+        given.setdefault("input_range", "0..255")
+    if given.get("input_range", RANGES[0]) not in RANGES:
+        raise unknown_name("input range", given["input_range"], RANGES)
+    options = {name: given.pop(name) for name in Options.model_fields if name in given}
+    try:
+        return ExportRequest(options=Options(**options), **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"{flag(str(first['loc'][0]))} {first['input']}: {first['msg']}", "care-export --help"
+        ) from error
 
 
 def _run(request: ExportRequest, as_json: bool) -> int:

@@ -22,6 +22,7 @@ from care_mobile.models.macs import count_macs, count_parameters
 from . import probes
 from .accuracy import Labelled, label
 from .capture import capture, output_specs, plain_array
+from .checks import check_labels
 from .eager import answer, copied
 from .equivalence import reparameterize
 from .parity import Arrays, stacked
@@ -75,17 +76,18 @@ def prepare(
     """
     on_step("building")
     model = create_model(name, **request.model_options()).eval()
-    weights = load_weights(model, request.weights, request.checkpoint_entry)
+    weights = load_weights(model, request.weights_for(name), request.checkpoint_entry)
     preprocessing = request.preprocessing(resolution)
     inputs = _probes(request, model, preprocessing)
     reference = {key: _reference(model, preprocessing, stack) for key, stack in inputs.items()}
 
     calibration, calibration_file = None, None
-    if request.quantized():
+    if request.calibrates():
         on_step("reading calibration images")
         calibration_file = scratch / f"calibration-{resolution}.npz"
         calibration = _calibration(request, preprocessing, calibration_file)
 
+    _check_labels(request, name, reference)
     labelled = None
     if request.data is not None:
         on_step("answering the labelled images")
@@ -132,6 +134,16 @@ def prepare(
         calibration_file,
         labelled,
     )
+
+
+def _check_labels(request: ExportRequest, name: str, reference: Mapping[str, Arrays]) -> None:
+    """One label per class that the network really has."""
+    if not request.options.labels:
+        return
+    scores = reference["zeros"]
+    if len(scores) != 1 or scores[0].ndim != 2:
+        raise UsageError(f"--labels needs one output of scores per class, which {name} has not")
+    check_labels(request.options.labels, scores[0].shape[1], name)
 
 
 def _labelled(

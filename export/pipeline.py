@@ -38,27 +38,29 @@ def export_bundles(
     """
     started = time.monotonic()
     request = request.checked()
-    targets = request.chosen_targets()
+    orders = request.orders()
     passes = select(request.with_passes, request.skip_passes)
     subjects = request.subjects()
     bundles.check_output_folder(request.output)
     for model, size in subjects:
-        for target in targets:
-            bundles.check_replaceable(request.output / request.bundle_name(model, target, size))
+        for order in orders:
+            bundles.check_replaceable(request.output / request.bundle_name(model, order, size))
 
-    variants = {target.name: request.variant(target) for target in targets}
+    variants = {order.label: order.variant for order in orders}
     networks: list[Network] = []
     futures: list[Future[BundleResult]] = []
     with ExitStack() as stack:
         stack.enter_context(_one_core_for_the_workers())
         stack.enter_context(scratch_folder())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="care-export-")))
-        threads = stack.enter_context(ThreadPoolExecutor(max_workers=len(targets)))
-        # Last in, first out: on an error the workers end before their threads are waited for.
-        workers = {}
-        for target in targets:
-            workers[target.name] = worker = Worker(target)
+        lanes: dict[str, tuple[ThreadPoolExecutor, Worker]] = {}
+        for target in dict.fromkeys(order.target for order in orders):
+            # A target's precisions follow one another. Last in, first out: on an error the worker
+            # ends before its thread is waited for.
+            thread = stack.enter_context(ThreadPoolExecutor(max_workers=1))
+            worker = Worker(target)
             stack.callback(worker.close)
+            lanes[target.name] = thread, worker
         for model, size in subjects:
             label = f"{model} {size}"
             network = prepare(
@@ -72,15 +74,16 @@ def export_bundles(
             )
             on_step(label, "prepared")
             networks.append(network)
-            for target in targets:
-                name = request.bundle_name(model, target, size)
+            for order in orders:
+                name = request.bundle_name(model, order, size)
+                thread, worker = lanes[order.target.name]
                 futures.append(
-                    threads.submit(
+                    thread.submit(
                         produce,
                         request,
                         network,
-                        target,
-                        workers[target.name],
+                        order,
+                        worker,
                         lambda step, s=name: on_step(s, step),  # type: ignore[misc]
                     )
                 )

@@ -13,7 +13,7 @@ from typing import Any
 from care_mobile import bundle as bundles
 from care_mobile.agreement import MAX_DB
 from care_mobile.bundle import Manifest, Parity
-from care_mobile.errors import CareError, ParityError, TargetError, UsageError
+from care_mobile.errors import CareError, ParityError, TargetError
 from care_mobile.requirements import tool_versions
 from care_mobile.runtimes import get_runtime
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
@@ -22,9 +22,9 @@ from .capture import input_spec
 from .network import Network
 from .parity import compare
 from .quantize.precision import is_quantized
-from .request import ExportRequest
+from .request import ExportRequest, Order
 from .result import BundleResult, Failure, LayerDamage, Status
-from .targets import Lowered, LowerJob, Target, precision_for
+from .targets import Lowered, LowerJob
 from .worker import Worker
 
 _FIRST_KEPT = 4
@@ -34,21 +34,21 @@ _FIRST_KEPT = 4
 def produce(
     request: ExportRequest,
     network: Network,
-    target: Target,
+    order: Order,
     worker: Worker,
     on_step: Callable[[str], None],
 ) -> BundleResult:
-    """Export `network` to `target`; never raises a CareError, the result carries it."""
+    """Make one bundle of `network`; never raises a CareError, the result carries it."""
     started = time.monotonic()
     resolution = network.preprocessing.resolution
-    name = request.bundle_name(network.result.model, target, resolution)
+    name = request.bundle_name(network.result.model, order, resolution)
     path = request.output / name
     failure, made, kept, cost = None, None, False, None
     try:
         with bundles.writing(path) as folder:
-            made = _make(request, network, target, worker, folder, on_step)
+            made = _make(request, network, order, worker, folder, on_step)
             manifest = made.manifest
-            if request.explain and target.name == "coreml" and manifest.precision == "fp16":
+            if request.explain and order.target.name == "coreml" and manifest.precision == "fp16":
                 on_step("explaining fp16")
                 cost = _half_precision(network, worker, folder)
             failed = [parity for parity in manifest.parities if parity.status == "failed"]
@@ -66,8 +66,8 @@ def produce(
     result = BundleResult(
         name=name,
         model=network.result.model,
-        target=target.name,
-        precision=precision_for(target, request.precision),
+        target=order.target.name,
+        precision=order.precision,
         resolution=resolution,
         status=status,
         path=path if kept else None,
@@ -105,7 +105,7 @@ class _Made:
 def _make(
     request: ExportRequest,
     network: Network,
-    target: Target,
+    order: Order,
     worker: Worker,
     folder: Path,
     on_step: Callable[[str], None],
@@ -115,26 +115,26 @@ def _make(
     Raises:
         ParityError: if it cannot be reached.
     """
-    job = _job(request, network, target)
-    program = network.programs[request.variant(target)]
-    sensitivity = _sensitivity(request, network, target, worker, on_step)
+    job = _job(request, network, order)
+    program = network.programs[order.variant]
+    sensitivity = _sensitivity(request, network, order, worker, on_step)
     count = request.keep_float
     while True:
         job = job.model_copy(update={"keep_float": tuple(d.node for d in sensitivity[:count])})
         bundles.clear(folder)
         on_step("lowering" if count == 0 else f"lowering, {count} layers in float")
         lowered = worker.lower(program, job, folder)
-        manifest = bundles.write_manifest(folder, _manifest(network, target, job, lowered, folder))
+        manifest = bundles.write_manifest(folder, _manifest(network, order, job, lowered, folder))
         on_step("verifying")
-        manifest = _verify(request, network, target, worker, folder, manifest)
-        manifest = _measure(request, network, target, worker, folder, manifest, on_step)
-        missing = _missing(request, manifest) if is_quantized(job.precision) else None
+        manifest = _verify(network, order, worker, folder, manifest)
+        manifest = _measure(request, network, order, worker, folder, manifest, on_step)
+        missing = _missing(request, manifest) if order.keeps_float else None
         if missing is None:
             return _Made(manifest, sensitivity)
         if count >= len(sensitivity):
             raise ParityError(
-                f"{job.model} for {target.name}: {job.precision} {missing}, even with all {count} "
-                "layers in float",
+                f"{job.model} for {order.target.name}: {job.precision} {missing}, even with all "
+                f"{count} layers in float",
                 "ask for less, or export in a wider precision",
             )
         count = min(len(sensitivity), max(_FIRST_KEPT, 2 * count))
@@ -157,7 +157,7 @@ def _missing(request: ExportRequest, manifest: Manifest) -> str | None:
 def _measure(
     request: ExportRequest,
     network: Network,
-    target: Target,
+    order: Order,
     worker: Worker,
     folder: Path,
     manifest: Manifest,
@@ -168,7 +168,7 @@ def _measure(
     if labelled is None or manifest.parity.status == "unverified":
         return manifest
     on_step(f"answering {len(labelled.truth)} labelled images")
-    verifier = manifest.parity.runtime or target.runtime
+    verifier = manifest.parity.runtime or order.target.runtime
     answers = worker.answers(folder, verifier, labelled.dataset, request.data_limit)
     update = {"accuracy": labelled.judge(answers)}
     return bundles.write_manifest(folder, manifest.model_copy(update=update))
@@ -177,31 +177,23 @@ def _measure(
 def _sensitivity(
     request: ExportRequest,
     network: Network,
-    target: Target,
+    order: Order,
     worker: Worker,
     on_step: Callable[[str], None],
 ) -> tuple[LayerDamage, ...]:
     """Ranked where somebody asks for it; it takes seconds."""
-    quantized = is_quantized(precision_for(target, request.precision))
-    limits = (request.min_psnr_db, request.max_drop_points)
-    asked = request.explain or request.keep_float or limits != (None, None)
-    if not quantized or not asked or network.calibration_file is None:
+    quantized = is_quantized(order.precision)
+    if not quantized or not request.ranks() or network.calibration_file is None:
         return ()
     on_step("ranking layers by what 8-bit integers do to them")
-    return worker.rank(network.programs[request.variant(target)], network.calibration_file)
+    return worker.rank(network.programs[order.variant], network.calibration_file)
 
 
-def _job(request: ExportRequest, network: Network, target: Target) -> LowerJob:
+def _job(request: ExportRequest, network: Network, order: Order) -> LowerJob:
     options = request.options
-    variant = request.variant(target)
-    if variant.softmax:
-        classes = network.outputs[variant][0].shape[-1]
-        if len(options.labels) != classes:
-            raise UsageError(
-                f"{len(options.labels)} labels for {classes} classes", "give one per class"
-            )
-    image = target.name == "coreml" and options.image_input
-    precision = precision_for(target, request.precision)
+    variant = order.variant
+    image = order.target.name == "coreml" and options.image_input
+    precision = order.precision
     return LowerJob(
         model=network.result.model,
         precision=precision,
@@ -210,13 +202,14 @@ def _job(request: ExportRequest, network: Network, target: Target) -> LowerJob:
         preprocessing=network.preprocessing,
         weights=network.weights.source,
         options=options,
-        calibration=network.calibration_file if is_quantized(precision) else None,
+        calibration=network.calibration_file if order.calibrated else None,
     )
 
 
 def _manifest(
-    network: Network, target: Target, job: LowerJob, lowered: Lowered, folder: Path
+    network: Network, order: Order, job: LowerJob, lowered: Lowered, folder: Path
 ) -> Manifest:
+    ranked = bool(job.keep_float) and is_quantized(job.precision)
     return Manifest(
         model=job.model,
         parameters=network.result.parameters,
@@ -225,17 +218,17 @@ def _manifest(
         inputs=job.inputs,
         outputs=job.outputs,
         preprocessing=job.preprocessing,
-        target=target.name,
+        target=order.target.name,
         precision=job.precision,
-        runtime=target.runtime,
-        options=target.options_used(job.options),
-        passes=network.passes_for(target.name),
+        runtime=order.target.runtime,
+        options=order.target.options_used(job.options),
+        passes=network.passes_for(order.label),
         rewrites=lowered.rewrites,
         census=lowered.census,
         tools=tool_versions(),
         parity=Parity(status="unverified", reason="not checked yet"),
         forecast=lowered.forecast,
-        calibration=network.calibration if is_quantized(job.precision) else None,
+        calibration=network.calibration if order.calibrated or ranked else None,
         kept_float=job.keep_float,
         model_file=lowered.model_file,
         files=bundles.list_files(folder),
@@ -244,16 +237,15 @@ def _manifest(
 
 
 def _verify(
-    request: ExportRequest,
     network: Network,
-    target: Target,
+    order: Order,
     worker: Worker,
     folder: Path,
     manifest: Manifest,
 ) -> Manifest:
-    reference = network.reference_for(request.variant(target))
+    reference = network.reference_for(order.variant)
     parities = []
-    for verifier in target.verifiers:
+    for verifier in order.target.verifiers:
         found = get_runtime(verifier).availability()
         if not found.usable:
             reason = f"was not run on this machine: {found.detail}"
@@ -261,7 +253,9 @@ def _verify(
             continue
         with tempfile.TemporaryDirectory(prefix="care-parity-") as scratch:
             outputs = worker.run(folder, verifier, network.probes, Path(scratch))
-        parities.append(compare(reference, outputs, target.name, manifest.precision, verifier))
+        parities.append(
+            compare(reference, outputs, order.target.name, manifest.precision, verifier)
+        )
     update = {"parity": parities[0], "other_parity": tuple(parities[1:])}
     return bundles.write_manifest(folder, manifest.model_copy(update=update))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
 from care_mobile.agreement import MAX_DB
-from care_mobile.errors import UsageError
 from care_mobile.frozen import Frozen
 from care_mobile.inputs import (
     IMAGENET_MEAN,
@@ -17,34 +16,54 @@ from care_mobile.inputs import (
     Preprocessing,
     Resolution,
 )
-from care_mobile.models.catalog import (
-    AS_BUILT,
-    CARE_MIN_SIDE,
-    CARE_MODELS,
-    check_name,
-    slug,
-)
+from care_mobile.models.catalog import default_weights, slug
 
 from . import targets as registry
 from .quantize.calibration import DEFAULT_COUNT, MAX_COUNT
 from .quantize.precision import is_quantized
 from .targets import Options, Target, Variant
-from .targets.coreml import MAX_IOS, MIN_IOS
-from .targets.onnx import MAX_OPSET, MIN_OPSET
 
 DEFAULT_RESOLUTION = Resolution(width=224, height=224)
 
 
+@dataclass(frozen=True)
+class Order:
+    """A file to make of every network: one precision of one target."""
+
+    target: Target
+    precision: str
+    variant: Variant
+    """The capture it starts from."""
+    label: str
+    """The target's name; with its precision where the target's precisions differ in `variant`."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its file depends on calibration images."""
+        return self.precision in self.target.calibrated
+
+    @property
+    def keeps_float(self) -> bool:
+        """Whether it can leave layers in float."""
+        return self.precision in self.target.keeps_float
+
+
 class ExportRequest(Frozen):
-    """All that `export_bundles` needs to know. `checked` validates what types cannot."""
+    """All that `export_bundles` needs to know. `checked` validates what types cannot.
+
+    `weights` None means what `care_mobile.models.catalog.default_weights` says of each model;
+    `precisions` () the default one of each target. A field that is given and would do nothing is
+    an error.
+    """
 
     models: tuple[str, ...] = ("care_s0",)
     targets: tuple[str, ...] = ("all",)
     resolutions: tuple[Resolution, ...] = (DEFAULT_RESOLUTION,)
-    weights: str = "random:0"
+    weights: str | None = None
     checkpoint_entry: str | None = None
-    precision: str | None = None
+    precisions: tuple[str, ...] = ()
     output: Path = Path("bundles")
+    no_overwrite: bool = False
     num_classes: int | None = Field(None, ge=1, le=1_000_000)
     in_channels: int | None = Field(None, ge=1, le=64)
     features_only: bool = False
@@ -71,6 +90,10 @@ class ExportRequest(Frozen):
         chosen: dict[str, int | bool] = {k: v for k, v in given.items() if v is not None}
         return chosen | ({"features_only": True} if self.features_only else {})
 
+    def weights_for(self, model: str) -> str:
+        """Where the weights of one of the models come from."""
+        return default_weights(model) if self.weights is None else self.weights
+
     def preprocessing(self, resolution: Resolution) -> Preprocessing:
         channels = self.in_channels or 3
         usual = channels == len(IMAGENET_MEAN)
@@ -87,115 +110,56 @@ class ExportRequest(Frozen):
         models, sizes = dict.fromkeys(self.models), dict.fromkeys(self.resolutions)
         return [(model, size) for model in models for size in sizes]
 
-    def quantized(self) -> bool:
-        """Whether any target is asked for an integer precision."""
-        precisions = [registry.precision_for(t, self.precision) for t in self.chosen_targets()]
-        return any(is_quantized(precision) for precision in precisions)
-
     def chosen_targets(self) -> list[Target]:
+        """Those named; each once."""
         names = [t.name for t in registry.TARGETS] if "all" in self.targets else self.targets
         return [registry.get_target(name) for name in dict.fromkeys(names)]
 
-    def variant(self, target: Target) -> Variant:
-        """The capture that `target` starts from."""
-        return target.variant(self.options, registry.precision_for(target, self.precision))
+    def orders(self) -> list[Order]:
+        """Every precision of every chosen target that has it."""
+        return [order for target in self.chosen_targets() for order in self._orders_of(target)]
 
-    def bundle_name(self, model: str, target: Target, resolution: Resolution) -> str:
+    def _orders_of(self, target: Target) -> list[Order]:
+        variants = {
+            precision: target.variant(self.options, precision)
+            for precision in registry.precisions_for(target, self.precisions)
+        }
+        alike = len(set(variants.values())) == 1
+        return [
+            Order(
+                target, precision, variant, target.name if alike else f"{target.name}-{precision}"
+            )
+            for precision, variant in variants.items()
+        ]
+
+    def calibrates(self) -> bool:
+        """Whether any order needs calibration images."""
+        return any(self.needs_images(order) for order in self.orders())
+
+    def ranks(self) -> bool:
+        """Whether somebody wants to know how much each layer suffers from integers."""
+        limits = (self.min_psnr_db, self.max_drop_points)
+        return bool(self.explain or self.keep_float or limits != (None, None))
+
+    def needs_images(self, order: Order) -> bool:
+        """Whether an order needs calibration images: for its file, or to rank its layers."""
+        return order.calibrated or (is_quantized(order.precision) and self.ranks())
+
+    def bundle_name(self, model: str, order: Order, resolution: Resolution) -> str:
         """`<model>-<target>-<precision>[-WxH]`."""
-        precision = registry.precision_for(target, self.precision)
         size = "" if resolution == DEFAULT_RESOLUTION else f"-{resolution}"
-        return f"{slug(model)}-{target.name}-{precision}{size}"
+        return f"{slug(model)}-{order.target.name}-{order.precision}{size}"
 
     def checked(self) -> ExportRequest:
         """This request, or the first thing wrong with it.
 
         Raises:
-            UsageError: for names that do not exist and values that cannot go together.
+            UsageError: for names that do not exist, values that cannot go together and options
+                that would do nothing.
         """
-        for target in self.chosen_targets():
-            registry.precision_for(target, self.precision)
-        for model in self.models:
-            _check_model(model, self.resolutions)
-        fresh = [model for model in self.models if model in CARE_MODELS]
-        if self.weights == AS_BUILT and fresh:
-            raise UsageError(
-                f"{fresh[0]} is built without trained weights", "name a checkpoint, or random:0"
-            )
-        if len(set(self.models)) > 1 and not self.weights.startswith(("random:", AS_BUILT)):
-            raise UsageError(
-                "one weights file fits one model", "export each model with its file in its own call"
-            )
-        _check_distinct([slug(model) for model in dict.fromkeys(self.models)])
-        self._check_quantization()
-        self._check_data()
-        self._check_normalization()
-        self._check_options()
+        from .checks import check
+        from .unused import check_used
+
+        check(self)
+        check_used(self)
         return self
-
-    def _check_quantization(self) -> None:
-        given = {
-            "--calibration": self.calibration is not None,
-            "--keep-float": self.keep_float > 0,
-            "--min-psnr": self.min_psnr_db is not None,
-            "--max-drop": self.max_drop_points is not None,
-        }
-        asked = [name for name, present in given.items() if present]
-        if asked and not self.quantized():
-            raise UsageError(
-                f"{asked[0]} needs an integer precision", "add --precision int8, for example"
-            )
-
-    def _check_data(self) -> None:
-        if self.data is None:
-            given = {"--data-limit": self.data_limit, "--max-drop": self.max_drop_points}
-            for option, value in given.items():
-                if value is not None:
-                    raise UsageError(f"{option} needs labelled images", "add --data FOLDER")
-        elif self.features_only:
-            raise UsageError("--data needs a classifier, not --features-only")
-
-    def _check_normalization(self) -> None:
-        channels = self.in_channels or 3
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and len(values) != channels:
-                raise UsageError(
-                    f"--{name} has {len(values)} values for {channels} channels",
-                    "give one per channel",
-                )
-        if self.std is not None and min(self.std) <= 0:
-            raise UsageError("--std must be positive")
-
-    def _check_options(self) -> None:
-        options = self.options
-        if not MIN_OPSET <= options.opset <= MAX_OPSET:
-            raise UsageError(
-                f"--opset {options.opset} is out of range",
-                f"from {MIN_OPSET} (GELU as one operator) to {MAX_OPSET}",
-            )
-        if not MIN_IOS <= options.min_ios <= MAX_IOS:
-            raise UsageError(f"--min-ios {options.min_ios}: choose {MIN_IOS} to {MAX_IOS}")
-        if options.image_input and self.input_range is not InputRange.BYTE:
-            raise UsageError(
-                "an image input holds values in 0..255", f"--input-range {InputRange.BYTE.value}"
-            )
-        if options.image_input and (self.in_channels or 3) not in (1, 3):
-            raise UsageError("an image input has 1 or 3 channels")
-        if options.labels and self.features_only:
-            raise UsageError("labels need a classifier, not --features-only")
-
-
-def _check_model(name: str, resolutions: Sequence[Resolution]) -> None:
-    check_name(name)
-    for size in resolutions:
-        if name in CARE_MODELS and min(size.width, size.height) < CARE_MIN_SIDE:
-            raise UsageError(
-                f"resolution {size} is too small for {name}", f"at least {CARE_MIN_SIDE} px a side"
-            )
-
-
-def _check_distinct(names: Sequence[str]) -> None:
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise UsageError(
-            f"two models would both be called {twice.pop()}", "export them in two calls"
-        )

@@ -21,8 +21,16 @@ CARE_MODELS = {"care_s0": "CARE_S0", "care_s1": "CARE_S1", "care_s2": "CARE_S2"}
 CARE_MIN_SIDE = 32
 """Smallest side of a CARE input in pixels: the stem and three downsamplings divide it by
 4 * 2 * 2 * 2."""
+CARE_CLASSES = 1000
+"""Classes of a CARE that is built without `num_classes`: ImageNet's."""
 AS_BUILT = "as-built"
 """Weights that a factory has loaded itself."""
+
+
+def default_weights(name: str) -> str:
+    """Where the weights of a model come from if nobody says: a factory of the user's keeps what it
+    has loaded, the catalog's networks have nothing of their own."""
+    return AS_BUILT if ":" in name else "random:0"
 
 
 def check_name(name: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NoReturn
+
 from care_mobile.errors import UsageError, unknown_name
 
 from .base import Lowered, LowerJob, Options, Target, Variant
@@ -18,8 +21,9 @@ __all__ = [
     "Options",
     "Target",
     "Variant",
+    "check_precisions",
     "get_target",
-    "precision_for",
+    "precisions_for",
 ]
 
 
@@ -35,21 +39,34 @@ def get_target(name: str) -> Target:
     raise unknown_name("target", name, [*(target.name for target in TARGETS), "all"])
 
 
-def precision_for(target: Target, precision: str | None) -> str:
-    """`precision`, or the target's default one.
+def precisions_for(target: Target, precisions: Sequence[str]) -> tuple[str, ...]:
+    """Those of `precisions` that the target has, each once; its default one if none is named."""
+    if not precisions:
+        return target.precisions[:1]
+    return tuple(p for p in dict.fromkeys(precisions) if p in target.precisions)
+
+
+def check_precisions(targets: Sequence[Target], precisions: Sequence[str], every: bool) -> None:
+    """Refuse a precision that no target has and, unless `every` target was meant, a target
+    that has none of them.
 
     Raises:
-        UsageError: if the target does not have it.
+        UsageError: naming the precision and the targets.
     """
-    if precision is None:
-        return target.precisions[0]
     known = {p for t in TARGETS for p in t.precisions}
-    if precision not in known:
-        raise unknown_name("precision", precision, known)
-    if precision not in target.precisions:
-        has = " and ".join(target.precisions)
-        raise UsageError(
-            f"target {target.name} has no precision {precision}",
-            f"it has {has}; export it in a call of its own, or leave --precision out",
-        )
-    return precision
+    for precision in precisions:
+        if precision not in known:
+            raise unknown_name("precision", precision, known)
+        if not any(precision in target.precisions for target in targets):
+            _refuse(targets, precision)
+    for target in targets:
+        if not every and not precisions_for(target, precisions):
+            _refuse([target], " or ".join(dict.fromkeys(precisions)))
+
+
+def _refuse(targets: Sequence[Target], precision: str) -> NoReturn:
+    names = " and ".join(target.name for target in targets)
+    has = "; ".join(f"{target.name} has {', '.join(target.precisions)}" for target in targets)
+    plural = "s" if len(targets) > 1 else ""
+    verb = "have" if plural else "has"
+    raise UsageError(f"target{plural} {names} {verb} no precision {precision}", has)

@@ -67,6 +67,12 @@ class Target(Protocol):
 
     name: str
     precisions: tuple[str, ...]
+    options: tuple[str, ...]
+    """The fields of `Options` it reads; it would drop the others in silence."""
+    calibrated: tuple[str, ...]
+    """Precisions whose file depends on calibration images."""
+    keeps_float: tuple[str, ...]
+    """Precisions that can leave layers in float."""
     runtime: str
     """What a bundle is made for."""
     verifiers: tuple[str, ...]

@@ -48,6 +48,9 @@ class CoreMLTarget:
 
     name = "coreml"
     precisions: tuple[str, ...] = ("fp16", "fp32", *INTEGERS, *PALETTES)
+    options: tuple[str, ...] = ("image_input", "labels", "min_ios")
+    calibrated: tuple[str, ...] = ("int8",)
+    keeps_float: tuple[str, ...] = (*INTEGERS, *PALETTES)
     runtime = "coreml"
     verifiers: tuple[str, ...] = ("coreml-interpreter", "coreml")
     modules: tuple[str, ...] = ("torch", "coremltools")

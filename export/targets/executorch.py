@@ -26,6 +26,9 @@ class ExecuTorchTarget:
 
     name = "executorch"
     precisions: tuple[str, ...] = ("fp32", "int8")
+    options: tuple[str, ...] = ("max_partitions", "max_fallback_ops")
+    calibrated: tuple[str, ...] = ("int8",)
+    keeps_float: tuple[str, ...] = ("int8",)
     runtime = "executorch"
     verifiers: tuple[str, ...] = ("executorch",)
     modules: tuple[str, ...] = (

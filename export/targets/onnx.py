@@ -33,6 +33,9 @@ class OnnxTarget:
 
     name = "onnx"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    options: tuple[str, ...] = ("opset", "dynamic_batch")
+    calibrated: tuple[str, ...] = ("int8",)
+    keeps_float: tuple[str, ...] = ("int8",)
     runtime = "onnxruntime"
     verifiers: tuple[str, ...] = ("onnxruntime",)
     modules: tuple[str, ...] = ("torch", "onnx", "onnxscript", "onnxruntime")

@@ -52,13 +52,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, folders: Path) -> Export:
             models=("digits.network:digits",),
             weights=str(WEIGHTS),
             targets=tuple(t.name for t in TARGETS if precision in t.precisions),
-            precision=precision,
+            precisions=(precision,),
             in_channels=1,
             resolutions=(PREPROCESSING.resolution,),
             output=output,
             keep_failed=True,  # parity has tests of its own
         )
-        if request.quantized():
+        if request.calibrates():
             request = request.model_copy(update={"calibration": folders / "training"})
         report = export_bundles(request)
         return {found.target: found for found in report.bundles}
