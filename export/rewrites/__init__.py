@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch.export import ExportedProgram
 
+from .average_pools import average_pools
 from .batched_products import batched_products
 from .broadcast_constants import constants_beside_maps
 from .depthwise_kernels import depthwise_kernels_in_parts
@@ -23,6 +24,7 @@ from .splits import splits_to_slices
 from .tanh_gelu import tanh_gelu_written_out
 
 __all__ = [
+    "AVERAGE_POOLS",
     "BATCHED_PRODUCTS",
     "CONSTANTS_BESIDE_MAPS",
     "DEPTHWISE_KERNELS_IN_PARTS",
@@ -47,6 +49,7 @@ class Rewrite:
     edit: Callable[[ExportedProgram], int]
 
 
+AVERAGE_POOLS = Rewrite("average-pools", average_pools)
 BATCHED_PRODUCTS = Rewrite("batched-products", batched_products)
 CONSTANTS_BESIDE_MAPS = Rewrite("constants-beside-maps", constants_beside_maps)
 DEPTHWISE_KERNELS_IN_PARTS = Rewrite("depthwise-kernels-in-parts", depthwise_kernels_in_parts)

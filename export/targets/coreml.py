@@ -73,10 +73,16 @@ class CoreMLTarget:
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         import coremltools as ct
 
-        from ..rewrites import NORMAL_EPSILONS, RECIPROCALS_TO_DIVISIONS, TANH_GELU, apply
+        from ..rewrites import (
+            AVERAGE_POOLS,
+            NORMAL_EPSILONS,
+            RECIPROCALS_TO_DIVISIONS,
+            TANH_GELU,
+            apply,
+        )
 
         half = job.precision != "fp32"
-        exact = [RECIPROCALS_TO_DIVISIONS, TANH_GELU]
+        exact = [AVERAGE_POOLS, RECIPROCALS_TO_DIVISIONS, TANH_GELU]
         rewrites = apply(program, [*exact, NORMAL_EPSILONS] if half else exact)
         compression = _compression(program, job)
         with lean_tracing():

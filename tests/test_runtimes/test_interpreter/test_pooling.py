@@ -79,7 +79,9 @@ def test_pools_are_those_of_pytorch(
 
 @settings(max_examples=30, deadline=None)
 @given(windows(max_rank=2), st.sampled_from(["max_pool", "avg_pool"]), st.booleans())
-def test_ceil_mode_is_that_of_pytorch(case: dict[str, Any], operator: str, exclude: bool) -> None:
+def test_ceil_mode_but_for_the_overhang_is_that_of_pytorch(
+    case: dict[str, Any], operator: str, exclude: bool
+) -> None:
     rank, kernel, strides = len(case["sizes"]), case["kernel"], case["strides"]
     half = [min(before, k // 2) for before, k in zip(case["pad"][::2], kernel, strict=True)]
     for stride, k in zip(strides, kernel, strict=True):
@@ -90,7 +92,9 @@ def test_ceil_mode_is_that_of_pytorch(case: dict[str, Any], operator: str, exclu
         expected = MAX[rank](given_x, kernel, strides, half, ceil_mode=True)
         options = {}
     else:
-        expected = AVG[rank](given_x, kernel, strides, half, True, not exclude)
+        # Core ML divides by the whole window where padding counts (apple/coremltools #2772).
+        whole = None if exclude else 1
+        expected = average(given_x, kernel, strides, half, exclude, whole)
         options = {"exclude_padding_from_average": exclude}
     agree(
         lambda x: getattr(mb, operator)(
@@ -99,6 +103,51 @@ def test_ceil_mode_is_that_of_pytorch(case: dict[str, Any], operator: str, exclu
         ),
         {"x": x}, expected.numpy(), evaluated=False,
     )  # fmt: skip
+
+
+def average(
+    x: torch.Tensor, kernel: Any, strides: Any, pad: Any, exclude: bool, whole: int | None
+) -> torch.Tensor:
+    """PyTorch's in `ceil_mode`; with `whole`, each divided by the whole window."""
+    if whole is None:
+        return AVG[x.dim() - 2](x, kernel, strides, pad, True, not exclude)
+    sums = AVG[x.dim() - 2](x, kernel, strides, pad, True, True)
+    ones = AVG[x.dim() - 2](torch.ones_like(x), kernel, strides, pad, True, True)
+    inside = F.pad(torch.ones_like(x), [p for p in reversed(pad) for _ in range(2)])
+    # How many of a window's places lie within input and padding: the divisor PyTorch used.
+    sizes = [max(0, (n - 1) * s + k - m) for n, s, k, m in
+             zip(ones.shape[2:], strides, kernel, inside.shape[2:], strict=True)]  # fmt: skip
+    inside = F.pad(torch.ones_like(inside), [a for b in reversed(sizes) for a in (0, b)])
+    within = tuple(slice(size) for size in ones.shape[2:])
+    return sums * AVG[x.dim() - 2](inside, kernel, strides)[(..., *within)]
+
+
+def test_ceil_mode_counts_the_overhang() -> None:
+    """Apple's own numbers, from apple/coremltools PR #2844."""
+
+    def pool(x: Any) -> Any:
+        return mb.avg_pool(
+            x=x, kernel_sizes=[2, 2], strides=[3, 3], pad_type="custom", pad=[0] * 4,
+            ceil_mode=True,
+        )  # fmt: skip
+
+    x = np.arange(49, dtype=np.float32).reshape(1, 1, 7, 7)
+    assert interpret(pool, {"x": x})[0, 0].tolist() == [
+        [4, 7, 4.75],
+        [25, 28, 15.25],
+        [21.25, 22.75, 12],
+    ]
+
+
+def test_ceil_mode_counts_the_overhang_in_one_dimension() -> None:
+    """AvgPool1d(2, 3, ceil_mode=True) of seven numbers, from the same PR."""
+    values = {
+        "x": np.arange(7, dtype=np.float32).reshape(1, 1, 7),
+        "kernel_sizes": np.array([2]), "strides": np.array([3]), "ceil_mode": np.True_,
+    }  # fmt: skip
+    assert call("avg_pool", **values).ravel().tolist() == [0.5, 3.5, 3.0]
+    excluded = call("avg_pool", **values, exclude_padding_from_average=np.True_)
+    assert excluded.ravel().tolist() == [0.5, 3.5, 6.0]
 
 
 def test_ceil_mode_without_padding_keeps_a_window_behind_the_input() -> None:

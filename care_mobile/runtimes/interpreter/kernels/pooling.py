@@ -72,13 +72,14 @@ def _slide(x: AnyArray, window: Window, combine: np.ufunc, empty: float) -> AnyA
 def _counts(window: Window, axis: int, exclude_padding: bool) -> AnyArray:
     """How many elements each output averages along an axis.
 
-    In `ceil_mode` a window can end behind the padding; what is there never counts, as in PyTorch.
+    All of the window, wherever it ends: in `ceil_mode` Core ML divides by the overhang behind the
+    input as well, where PyTorch does not (apple/coremltools #2772, numbers in PR #2844). Only
+    `exclude_padding_from_average` leaves out what is no element of the input, overhang included.
     """
-    size, (before, after) = window.sizes[axis], window.pads[axis]
+    size, before = window.sizes[axis], window.pads[axis][0]
     starts = np.arange(window.outputs[axis]) * window.strides[axis] - before
     stops = starts + window.kernel[axis]
-    if exclude_padding:
-        counts: AnyArray = np.minimum(stops, size) - np.maximum(starts, 0)
-    else:
-        counts = np.minimum(stops, size + after) - starts
+    if not exclude_padding:
+        return stops - starts
+    counts: AnyArray = np.minimum(stops, size) - np.maximum(starts, 0)
     return np.maximum(counts, 0)
