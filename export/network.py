@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,10 @@ from .capture import capture, output_specs, plain_array
 from .checks import check_labels
 from .eager import answer, copied
 from .equivalence import reparameterize
-from .parity import Arrays, stacked
+from .parity import ORDINARY, Arrays, stacked
 from .quantize.calibration import BUILT_IN, built_in, from_folder, store
 from .reparam import Pass, further
+from .reparam.attention_range import note_largest
 from .request import ExportRequest
 from .result import NetworkResult
 from .targets import Variant
@@ -93,6 +94,8 @@ def prepare(
         on_step("answering the labelled images")
         labelled = _labelled(request, request.data, model, preprocessing, reference)
 
+    note_largest(model, _ordinary_inputs(preprocessing, inputs))
+
     on_step("proving each reparameterization in float64")
     shared = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
     added = {v: further(v.passes, passes, request.skip_passes) for v in variants.values()}
@@ -144,6 +147,14 @@ def _check_labels(request: ExportRequest, name: str, reference: Mapping[str, Arr
     if len(scores) != 1 or scores[0].ndim != 2:
         raise UsageError(f"--labels needs one output of scores per class, which {name} has not")
     check_labels(request.options.labels, scores[0].shape[1], name)
+
+
+def _ordinary_inputs(
+    preprocessing: Preprocessing, stacks: Mapping[str, Array]
+) -> Iterator[torch.Tensor]:
+    for name in ORDINARY:
+        for x in torch.from_numpy(preprocessing.normalize(stacks[name])).float():
+            yield x[None]
 
 
 def _labelled(

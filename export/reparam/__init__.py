@@ -11,6 +11,7 @@ from care_mobile.errors import UsageError, unknown_name
 
 from . import (
     attention_projection,
+    attention_range,
     batch_norm,
     classifier_heads,
     closing_sum,
@@ -47,6 +48,8 @@ OPTIONAL: tuple[Pass, ...] = (
     # From here on fewer operations, more multiplications: right for Core ML, which asks for them.
     # XNNPACK takes 2.1 times as long after the first (same place).
     local_branches.MERGE,
+    # For half precision; before the projection, which has a form for it too.
+    attention_range.RANGE_SAFE,
     attention_projection.PROJECT,
     # After the branches, whose concatenation takes the memory in.
     memory_channels.JOIN_EARLY,

@@ -15,6 +15,8 @@ both cancels::
 
 q is divided before it meets C: the product C q grows with the cube of the activations and is the
 first to leave the range of half precision (65,504). No reduction, no ELU, no second reading of a.
+
+The range-safe form (`linear_attention`) takes m = k s^T first and seven operations more.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .base import ConvNd, Network, Pass, only_user
-from .linear_attention import ChannelFirstLinearAttention
+from .linear_attention import SMALLEST_SCALE, ChannelFirstLinearAttention, convex, safe_scale
 
 _FLOOR = -1000.0
 """exp is zero from here on in every format; without a floor, a clamp becomes one at -infinity,
@@ -35,9 +37,6 @@ _HEADROOM = 2.0**-3
 """Lets the normaliser reach 2^19 before half precision overflows, which would silence a token; in
 exchange an epsilon raised to 2^-14 counts as 2^-11, a twentieth of a percent where m q is one."""
 
-_SMALLEST_SCALE = 2.0**-12
-"""Keeps scale * a a normal number of half precision on maps of many thousand positions."""
-
 
 class ProjectedLinearAttention(nn.Module):
     """Linear attention on (B heads, d, N) with its projection.
@@ -45,8 +44,16 @@ class ProjectedLinearAttention(nn.Module):
     `projection` yields per head 2d rows of t, 2d of t + 1, d of scale * a and one of scale.
     """
 
-    def __init__(self, projection: nn.Conv2d, heads: int, eps: float, scale: float) -> None:
+    def __init__(
+        self,
+        projection: nn.Conv2d,
+        heads: int,
+        eps: float,
+        scale: float,
+        range_safe: bool = False,
+    ) -> None:
         super().__init__()
+        self.range_safe = range_safe
         self.projection = projection
         self.heads = heads
         self.eps = eps
@@ -57,15 +64,25 @@ class ProjectedLinearAttention(nn.Module):
         batch, channels, height, width = a.shape
         positions, d = height * width, channels // self.heads
         rows = self.projection(a).reshape(batch * self.heads, 5 * d + 1, positions)
-        t, line, values = torch.split(rows, [2 * d, 2 * d, d + 1], dim=1)
+        t, line, *values = torch.split(rows, self._parts(d), dim=1)
         qk = torch.maximum(torch.exp(torch.clamp(t, _FLOOR, 0.0)), line)
         q, k = torch.split(qk, [d, d], dim=1)
-        context, mean_k = torch.split(torch.bmm(values, k.transpose(1, 2)), [d, 1], dim=1)
-        normalizer = torch.bmm(mean_k, q) + self.scale * positions * self.eps
+        guard = self.scale * positions * self.eps
+        if self.range_safe:
+            scaled, scale = values
+            out = convex(q, k, scaled, torch.bmm(k, scale.transpose(1, 2)), guard)
+            return out.reshape(batch, channels, height, width)
+        context, mean_k = torch.split(torch.bmm(values[0], k.transpose(1, 2)), [d, 1], dim=1)
+        normalizer = torch.bmm(mean_k, q) + guard
         return torch.bmm(context, q / normalizer).reshape(batch, channels, height, width)
 
+    def _parts(self, d: int) -> list[int]:
+        return [2 * d, 2 * d, d, 1] if self.range_safe else [2 * d, 2 * d, d + 1]
+
     def extra_repr(self) -> str:
-        return f"heads={self.heads}, eps={self.eps}, scale={self.scale}"
+        return (
+            f"heads={self.heads}, eps={self.eps}, scale={self.scale}, range_safe={self.range_safe}"
+        )
 
 
 def _rewrite(network: Network) -> None:
@@ -77,14 +94,19 @@ def _rewrite(network: Network) -> None:
             network.leave(node, reason or "q and k come from no convolution")
             continue
         _, channels, height, width = network.shape(a) or (0, 0, 0, 0)
-        scale = max(_SMALLEST_SCALE, _HEADROOM * 2.0 ** -round(math.log2(height * width)))
-        projection = _projection(conv, channels // attention.heads, scale)
-        module = ProjectedLinearAttention(projection, attention.heads, attention.eps, scale)
+        d, safe = channels // attention.heads, attention.range_safe
+        scale = safe_scale(height * width, d) if safe else _lean_scale(height * width)
+        projection = _projection(conv, d, scale)
+        module = ProjectedLinearAttention(projection, attention.heads, attention.eps, scale, safe)
         name = network.add_module(node, "projected", module.eval())
         with network.graph.inserting_before(node):
             replacement = network.graph.call_module(name, (a,))
         network.replace(node, replacement)
         network.changed()
+
+
+def _lean_scale(positions: int) -> float:
+    return max(SMALLEST_SCALE, _HEADROOM * 2.0 ** -round(math.log2(positions)))
 
 
 def _why_not(network: Network, qk: object, a: object, conv: ConvNd | None) -> str | None:

@@ -6,7 +6,8 @@ Below 2^-14 (6.1e-5), the smallest normal number of half precision:
   with c^2 eps >= 2^-14 makes it normal; exact: n(x, eps) = n(c x, c^2 eps).
 - A guard p / (r + eps) against division by zero is raised to 2^-14. Not exact: the quotient
   changes by the factor 1 - 2^-14 / r or less, which half precision's rounding (2^-11) hides for
-  r > 1/8. Without it, an r of zero would bring 0 / 0.
+  r > 1/8. Without it, an r of zero would bring 0 / 0. A guard eps / clamp(t, 1, ...) is smaller
+  still and treated alike.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _ADD = torch.ops.aten.add.Tensor
 _DIV = torch.ops.aten.div.Tensor
 _MUL = torch.ops.aten.mul.Tensor
 _LAYER_NORM = torch.ops.aten.layer_norm.default
+_CLAMP = torch.ops.aten.clamp.default
+_FULL = torch.ops.aten.full.default
+_RECIPROCAL = torch.ops.aten.reciprocal.default
 _LAYER_NORM_EPS = 4
 """Index of its argument, as (input, normalized_shape, weight, bias, eps)."""
 
@@ -33,6 +37,7 @@ def normal_epsilons(program: ExportedProgram) -> int:
     graph = program.graph_module.graph
     places = sum(_raise_guard(node) or _scale_input(graph, node) for node in list(graph.nodes))
     if places:
+        graph.eliminate_dead_code()
         changed(program)
     return places
 
@@ -42,12 +47,36 @@ def _is_subnormal(value: object) -> bool:
 
 
 def _raise_guard(node: fx.Node) -> bool:
-    if node.target is not _ADD or len(node.args) != 2 or not _is_subnormal(node.args[1]):
+    if node.target is not _ADD or len(node.args) != 2 or not _is_small_guard(node.args[1]):
         return False
     if not all(user.target is _DIV and user.args[1] is node for user in node.users):
         return False
     node.args = (node.args[0], SMALLEST_NORMAL)
     return True
+
+
+def _is_small_guard(guard: object) -> bool:
+    """A subnormal number, or one divided by what is at least one."""
+    if _is_subnormal(guard):
+        return True
+    if not isinstance(guard, fx.Node) or guard.target is not _MUL or len(guard.args) != 2:
+        return False
+    inverse, eps = guard.args
+    if not isinstance(inverse, fx.Node) or not _is_inverse(inverse):
+        return False
+    divisor = inverse.args[-1]
+    if not isinstance(divisor, fx.Node) or divisor.target is not _CLAMP:
+        return False
+    lowest = divisor.args[1] if len(divisor.args) > 1 else None
+    return _is_subnormal(eps) and isinstance(lowest, int | float) and lowest >= 1.0
+
+
+def _is_inverse(node: fx.Node) -> bool:
+    """1 / x, as torch writes it or as `reciprocals_to_divisions` leaves it."""
+    if node.target is _RECIPROCAL:
+        return True
+    one = node.args[0] if node.target is _DIV else None
+    return isinstance(one, fx.Node) and one.target is _FULL and tuple(one.args) == ([], 1.0)
 
 
 def _scale_input(graph: fx.Graph, node: fx.Node) -> bool:

@@ -14,6 +14,7 @@ from care_mobile.bundle import Census
 from care_mobile.errors import TargetError
 from care_mobile.requirements import Availability, check, version
 
+from ..reparam.attention_range import RANGE_SAFE
 from .base import Lowered, LowerJob, Options, Variant
 from .fast_lowering import lean_tracing
 from .onnx_rewrites import rewrite
@@ -45,7 +46,8 @@ class OnnxTarget:
         return check(("torch", "onnx", "onnxscript"), "export")
 
     def variant(self, options: Options, precision: str) -> Variant:
-        return Variant(dynamic_batch=options.dynamic_batch)
+        passes = (RANGE_SAFE.name,) if precision == "fp16" else ()
+        return Variant(dynamic_batch=options.dynamic_batch, passes=passes)
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:
         return {"opset": options.opset, "dynamic_batch": options.dynamic_batch}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from care_mobile.export.rewrites import NORMAL_EPSILONS, apply
+from care_mobile.export.rewrites import NORMAL_EPSILONS, RECIPROCALS_TO_DIVISIONS, apply
 
 SMALLEST_NORMAL = 2.0**-14
 
@@ -71,3 +71,30 @@ def test_layer_norm_is_exact(eps: float, affine: bool) -> None:
 
 def test_layer_norm_with_a_normal_epsilon_stays() -> None:
     assert rewritten(nn.LayerNorm(8, eps=1e-3), torch.ones(2, 8))[0] == 0
+
+
+class DividedGuard(nn.Module):
+    """x / (x + eps / max(t, lowest)), the guard of a normaliser that was scaled down."""
+
+    def __init__(self, lowest: float | None) -> None:
+        super().__init__()
+        self.lowest = lowest
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.sum(1, keepdim=True)
+        if self.lowest is not None:
+            total = torch.clamp(total, self.lowest, 65504.0)
+        return x / (x.abs() + 1e-6 / total)
+
+
+@pytest.mark.parametrize("divisions", [False, True])
+@pytest.mark.parametrize(("lowest", "places"), [(1.0, 1), (2, 1), (0.5, 0), (None, 0)])
+def test_a_guard_that_is_divided(lowest: float | None, places: int, divisions: bool) -> None:
+    """Raised only where what divides it is known to be one or more."""
+    program = torch.export.export(DividedGuard(lowest).eval(), (torch.ones(2, 4),))
+    before = [RECIPROCALS_TO_DIVISIONS] if divisions else []
+    found = apply(program, [*before, NORMAL_EPSILONS])
+    assert found["normal-epsilons"] == places
+    if places:
+        half = program.module()(torch.zeros(2, 4).half())
+        assert torch.equal(half, torch.zeros(2, 4).half())
