@@ -26,8 +26,9 @@ from care_mobile.bundle import (
     write_manifest,
     writing,
 )
+from care_mobile.export.capture import output_specs
 from care_mobile.export.request import DEFAULT_RESOLUTION, ExportRequest
-from care_mobile.export.targets import LowerJob, Options
+from care_mobile.export.targets import LowerJob, Options, Variant
 from care_mobile.export.targets.executorch import ExecuTorchTarget
 from care_mobile.inputs import Preprocessing
 from care_mobile.inspection.inspector import inspect
@@ -62,16 +63,17 @@ def _to_executorch(model: nn.Module, examples: Examples, file: Path) -> None:
 
 
 def _as_care_export_does(model: nn.Module, examples: Examples, file: Path) -> None:
+    program = torch.export.export(model, examples)
     job = LowerJob(
         model=file.stem,
         precision="fp32",
-        inputs=(),
-        outputs=(),
+        inputs=_specs([f"input_{i}" for i in range(len(examples))], examples),
+        outputs=output_specs(program, Variant()),
         preprocessing=ExportRequest().preprocessing(DEFAULT_RESOLUTION),
         weights="",
         options=Options(),
     )
-    ExecuTorchTarget().lower(torch.export.export(model, examples), job, file.parent)
+    ExecuTorchTarget().lower(program, job, file.parent)
 
 
 def _to_onnx(model: nn.Module, examples: Examples, file: Path) -> None:

@@ -39,12 +39,17 @@ class Weights(Frozen):
 
 
 class TensorSpec(Frozen):
-    """A named input or output. A `None` in `shape` is a free (batch) dimension."""
+    """A named input or output, as the file has it. A `None` in `shape` is a free dimension.
+
+    `kind` is `image` for pixels (`shape` is (1, C, height, width), values 0 to 255), `string` for
+    a classifier's label, and `dictionary` for its scores by label, which runtimes give as an array
+    of `shape`.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str = "float32"
-    kind: Literal["tensor", "image"] = "tensor"
+    kind: Literal["tensor", "image", "string", "dictionary"] = "tensor"
 
 
 class LeftAlone(Frozen):
@@ -218,6 +223,11 @@ class Manifest(Frozen):
     files: dict[str, FileEntry]
     created: datetime
     integrity: str = Field("", description="sha256 of this manifest with this field empty")
+
+    @property
+    def arrays(self) -> tuple[TensorSpec, ...]:
+        """The outputs that runtimes give, in their order: a label, which is no array, is none."""
+        return tuple(spec for spec in self.outputs if spec.kind != "string")
 
     @property
     def parities(self) -> tuple[Parity, ...]:

@@ -60,6 +60,7 @@ def input_spec(preprocessing: Preprocessing, variant: Variant, image: bool) -> T
     return TensorSpec(
         name=INPUT_NAME,
         shape=(batch, preprocessing.channels, size.height, size.width),
+        dtype="uint8" if image else "float32",
         kind="image" if image else "tensor",
     )
 

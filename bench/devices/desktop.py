@@ -145,5 +145,6 @@ def seeded_inputs(bundle: Bundle, seed: int) -> dict[str, AnyArray]:
         shape = tuple(1 if side is None else side for side in spec.shape)
         noise = rng.standard_normal(shape)
         values = preprocessing.denormalize(noise) if shape[1:] == size else noise
-        inputs[spec.name] = np.ascontiguousarray(values, dtype=spec.dtype)
+        dtype = "float32" if spec.kind == "image" else spec.dtype  # pixels are rounded later
+        inputs[spec.name] = np.ascontiguousarray(values, dtype=dtype)
     return inputs

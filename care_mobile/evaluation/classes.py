@@ -49,7 +49,7 @@ def class_count(bundle: Bundle) -> int:
     Raises:
         UsageError: if the bundle is no classifier of images.
     """
-    outputs, inputs = bundle.manifest.outputs, bundle.manifest.inputs
+    outputs, inputs = bundle.manifest.arrays, bundle.manifest.inputs
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 2:
         raise UsageError(
             f"{bundle.name} is no classifier: it has {len(inputs)} inputs and outputs of shapes "

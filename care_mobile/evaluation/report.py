@@ -83,7 +83,7 @@ def _accuracy(
             right(dataset, subject.indices, ours, 1),
             right(dataset, base.indices, theirs, 1),
         )
-    many = manifest.outputs[0].shape[1] or 0
+    many = manifest.arrays[0].shape[1] or 0
     return BundleAccuracy(
         name=subject.label,
         integrity=manifest.integrity,

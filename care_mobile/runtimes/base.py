@@ -27,7 +27,7 @@ class Session(Protocol):
     """A loaded model."""
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
-        """One inference; outputs in the order of the manifest.
+        """One inference; an array for each of the manifest's `arrays`, in its shape and type.
 
         Raises:
             UsageError: if the inputs do not fit the manifest.
@@ -69,7 +69,10 @@ class Runtime(Protocol):
 
 
 def ordered_inputs(bundle: Bundle, inputs: Mapping[str, AnyArray]) -> Sequence[AnyArray]:
-    """The inputs in the manifest's order, checked against it, as C-contiguous arrays."""
+    """The inputs in the manifest's order, checked against it, as C-contiguous arrays.
+
+    Images are float32; their runtimes make pixels of them.
+    """
     specs = bundle.manifest.inputs
     if set(inputs) != {spec.name for spec in specs}:
         raise UsageError(
@@ -78,11 +81,12 @@ def ordered_inputs(bundle: Bundle, inputs: Mapping[str, AnyArray]) -> Sequence[A
     ordered = []
     for spec in specs:
         given = np.asarray(inputs[spec.name])
-        if not np.can_cast(given.dtype, spec.dtype, "same_kind"):
-            raise UsageError(
-                f"{bundle.name}: input {spec.name!r} is {given.dtype}, not {spec.dtype}"
-            )
-        array = np.asarray(given, dtype=spec.dtype, order="C")
+        # Pixels come as they were computed, with fractions, and are rounded.
+        dtype = "float32" if spec.kind == "image" else spec.dtype
+        if not np.can_cast(given.dtype, dtype, "same_kind"):
+            raise UsageError(f"{bundle.name}: input {spec.name!r} is {given.dtype}, not {dtype}")
+        with np.errstate(over="ignore"):  # beyond float16: infinity, as the runtime would have it
+            array = np.asarray(given, dtype=dtype, order="C")
         fits = len(array.shape) == len(spec.shape) and all(
             want in (None, have) for want, have in zip(spec.shape, array.shape, strict=True)
         )

@@ -73,7 +73,7 @@ def in_order(outputs: Mapping[str, Any], bundle: Bundle, labels: list[str]) -> l
     if labels:
         scores = next(value for value in outputs.values() if isinstance(value, dict))
         return [np.asarray([[scores[label] for label in labels]], np.float32)]
-    return [np.asarray(outputs[spec.name]) for spec in bundle.manifest.outputs]
+    return [np.asarray(outputs[spec.name]) for spec in bundle.manifest.arrays]
 
 
 def _as_image(array: AnyArray) -> Any:

@@ -33,7 +33,7 @@ class OnnxRuntimeSession:
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise RuntimeFailure(f"{bundle.name}: onnxruntime refuses it: {error}") from error
         self._names = [spec.name for spec in bundle.manifest.inputs]
-        self._outputs = [spec.name for spec in bundle.manifest.outputs]
+        self._outputs = [spec.name for spec in bundle.manifest.arrays]
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         return self.bind(inputs)()

@@ -38,7 +38,7 @@ class Variant:
 
 
 class LowerJob(Frozen):
-    """Everything a target needs beside the program."""
+    """Everything a target needs beside the program; inputs and outputs as PyTorch has them."""
 
     model: str
     precision: str
@@ -54,9 +54,11 @@ class LowerJob(Frozen):
 
 
 class Lowered(Frozen):
-    """What a target wrote into the folder."""
+    """What a target wrote into the folder; inputs and outputs as the file has them."""
 
     model_file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     census: Census
     rewrites: dict[str, int]
     forecast: ForecastSummary | None = None

@@ -19,8 +19,10 @@ from care_mobile.runtimes.coreml import LABELS_FILE
 
 from ..reparam.attention_range import RANGE_SAFE
 from .base import Lowered, LowerJob, Options, Variant
+from .coreml_interface import interface
 from .coreml_variants import CHOSEN, VARIANTS
 from .fast_lowering import lean_tracing
+from .interface import is_float
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -97,7 +99,6 @@ class CoreMLTarget:
                 program,
                 convert_to="mlprogram",
                 inputs=[_input_type(ct, job)],
-                # fp32 at the interface: users feed and read plain floats whatever runs inside.
                 outputs=None if job.options.labels else _output_types(ct, job),
                 classifier_config=_classifier(ct, job),
                 compute_precision=precision,
@@ -114,11 +115,15 @@ class CoreMLTarget:
             (folder / LABELS_FILE).write_text(
                 "\n".join(job.options.labels) + "\n", encoding="utf-8"
             )
+        package = open_package(folder / MODEL_FILE)
+        inputs, outputs = interface(package, job)
         return Lowered(
             model_file=MODEL_FILE,
+            inputs=inputs,
+            outputs=outputs,
             census=_census(model.get_spec()),
             rewrites=rewrites | (dict(compression.counts) if compression else {}),
-            forecast=forecast(open_package(folder / MODEL_FILE)).summary(),
+            forecast=forecast(package).summary(),
         )
 
 
@@ -151,6 +156,8 @@ def _calibration(job: LowerJob) -> Array:
 def _input_type(ct: Any, job: LowerJob) -> Any:
     spec = job.inputs[0]
     if spec.kind == "tensor":
+        # In the working type, fp16 where that is: a cast at the start would be an operation in
+        # fp32, which the Neural Engine does not take, and bring nothing that is not rounded there.
         return ct.TensorType(name=spec.name, shape=spec.shape)
     assert job.preprocessing.input_range is InputRange.BYTE
     layout = ct.colorlayout.RGB if job.preprocessing.channels == 3 else ct.colorlayout.GRAYSCALE
@@ -158,7 +165,12 @@ def _input_type(ct: Any, job: LowerJob) -> Any:
 
 
 def _output_types(ct: Any, job: LowerJob) -> list[Any]:
-    return [ct.TensorType(name=spec.name, dtype=np.float32) for spec in job.outputs]
+    # Plain floats, whatever runs inside, as users read them and ranges may exceed fp16. Core ML has
+    # no outputs of 64-bit integers or truth values.
+    return [
+        ct.TensorType(name=spec.name, dtype=np.float32 if is_float(spec) else np.int32)
+        for spec in job.outputs
+    ]
 
 
 def _classifier(ct: Any, job: LowerJob) -> Any:

@@ -12,6 +12,7 @@ from care_mobile.errors import DelegationError, UsageError
 from care_mobile.requirements import Availability, check
 
 from .base import Lowered, LowerJob, Options, Variant
+from .executorch_interface import interface
 from .fast_lowering import fast_lowering
 from .xnnpack_reasons import NO_RULE, collected_reasons
 
@@ -70,7 +71,10 @@ class ExecuTorchTarget:
             executable = edge.to_executorch()
         with (folder / MODEL_FILE).open("wb") as stream:
             executable.write_to_file(stream)
-        return Lowered(model_file=MODEL_FILE, census=census, rewrites=rewrites)
+        inputs, outputs = interface(folder / MODEL_FILE, job)
+        return Lowered(
+            model_file=MODEL_FILE, inputs=inputs, outputs=outputs, census=census, rewrites=rewrites
+        )
 
 
 def _in_precision(

@@ -17,6 +17,7 @@ from care_mobile.requirements import Availability, check, version
 from ..reparam.attention_range import RANGE_SAFE
 from .base import Lowered, LowerJob, Options, Variant
 from .fast_lowering import lean_tracing
+from .onnx_interface import interface
 from .onnx_rewrites import rewrite
 
 if TYPE_CHECKING:
@@ -77,7 +78,14 @@ class OnnxTarget:
         path = folder / MODEL_FILE
         onnx.save(model, path)
         census = _census(model, path)
-        return Lowered(model_file=MODEL_FILE, census=census, rewrites=places | counts)
+        inputs, outputs = interface(path, job)
+        return Lowered(
+            model_file=MODEL_FILE,
+            inputs=inputs,
+            outputs=outputs,
+            census=census,
+            rewrites=places | counts,
+        )
 
 
 def _in_precision(model: onnx.ModelProto, job: LowerJob) -> tuple[onnx.ModelProto, dict[str, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from networks import lively, tiny_care
+from torch.export import ExportedProgram
 
 from care_mobile.coreml import open_package
 from care_mobile.coreml.forecast import Forecast, OperationForecast, Outlook, forecast
@@ -67,11 +67,15 @@ def test_variants_name_optional_passes() -> None:
 def test_the_chosen_variant_is_the_best_of_all_lowered(tmp_path: Path) -> None:
     preprocessing = Preprocessing(resolution=Resolution(width=64, height=64))
     shared = reparameterize(lively(tiny_care()).float(), DEFAULT, preprocessing, lively=True)
+
+    def program(passes: tuple[str, ...]) -> ExportedProgram:
+        return capture(shared.then(further(passes, DEFAULT)).model, preprocessing, Variant())
+
     job = LowerJob(
         model="tiny",
         precision="fp16",
         inputs=(input_spec(preprocessing, Variant(), image=False),),
-        outputs=output_specs([torch.zeros(1, 10)], Variant()),
+        outputs=output_specs(program(()), Variant()),
         preprocessing=preprocessing,
         weights="random:0",
         options=Options(),
@@ -80,8 +84,7 @@ def test_the_chosen_variant_is_the_best_of_all_lowered(tmp_path: Path) -> None:
     for name, passes in VARIANTS.items():
         folder = tmp_path / name
         folder.mkdir()
-        model = shared.then(further(passes, DEFAULT)).model
-        CoreMLTarget().lower(capture(model, preprocessing, Variant()), job, folder)
+        CoreMLTarget().lower(program(passes), job, folder)
         found[name] = forecast(open_package(folder / MODEL_FILE))
     assert choose(found) == CHOSEN
     operations = [len(f.operations) for f in found.values()]

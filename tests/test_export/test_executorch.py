@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from care_mobile.bundle import Census, TensorSpec
 from care_mobile.errors import DelegationError
+from care_mobile.export.capture import output_specs
 from care_mobile.export.request import ExportRequest
-from care_mobile.export.targets import Lowered, LowerJob, Options, get_target
+from care_mobile.export.targets import Lowered, LowerJob, Options, Variant, get_target
 from care_mobile.inputs import Resolution
 
 from .commands import run
@@ -51,12 +52,12 @@ class Left(nn.Module):
 
 def lowered(network: nn.Module, folder: Path, x: Tensor, **options: int) -> Lowered:
     program = torch.export.export(network.eval(), (x,))
-    spec = TensorSpec(name="image", shape=tuple(x.shape))
+    image = TensorSpec(name="image", shape=tuple(x.shape))
     job = LowerJob(
         model="network",
         precision="fp32",
-        inputs=(spec,),
-        outputs=(spec,),
+        inputs=(image,),
+        outputs=output_specs(program, Variant()),
         preprocessing=ExportRequest().preprocessing(Resolution(width=32, height=32)),
         weights="",
         options=Options(**options),  # type: ignore[arg-type]

@@ -219,8 +219,13 @@ def test_core_ml_with_image_and_labels(tmp_path: Path) -> None:
     spec = ct.models.MLModel(str(bundle.model_path), skip_model_load=True).get_spec()
     assert spec.description.input[0].type.WhichOneof("Type") == "imageType"
     assert spec.description.predictedFeatureName == "classLabel"
-    assert bundle.manifest.inputs[0].kind == "image"
-    assert bundle.manifest.outputs[0].name == "probabilities"
+    (image,), (label, scores) = bundle.manifest.inputs, bundle.manifest.outputs
+    assert (image.kind, image.shape, image.dtype) == ("image", (1, 3, 32, 32), "uint8")
+    assert [label.name, scores.name] == [f.name for f in spec.description.output]
+    assert (label.kind, scores.kind, scores.shape) == ("string", "dictionary", (1, 10))
+    assert spec.description.predictedProbabilitiesName == scores.name
+    assert bundle.manifest.arrays == (scores,)
+    assert bundle.manifest.parity.on("photos").top1_agreement == 1.0
 
 
 def test_a_target_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:

@@ -49,6 +49,27 @@ def test_fractions_are_not_cut_off(onnx_bundle: Bundle, feed: Feed) -> None:
         ordered_inputs(Bundle(onnx_bundle.path, manifest), feed)
 
 
+def with_x(bundle: Bundle, **changes: Any) -> Bundle:
+    """The bundle with another `x` in its manifest."""
+    x, y = bundle.manifest.inputs
+    inputs = (x.model_copy(update=changes), y)
+    return Bundle(bundle.path, bundle.manifest.model_copy(update={"inputs": inputs}))
+
+
+def test_half_precision_inputs_take_plain_floats(onnx_bundle: Bundle, feed: Feed) -> None:
+    bundle = with_x(onnx_bundle, dtype="float16")
+    first, _ = ordered_inputs(bundle, feed | {"x": np.array([[0.1, 65504.0, 1e6]], np.float32)})
+    assert first.dtype == np.float16
+    assert first.tolist() == [[float(np.float16(0.1)), 65504.0, np.inf]]
+
+
+def test_images_take_pixels_with_fractions(onnx_bundle: Bundle, feed: Feed) -> None:
+    """As the sessions of image inputs round them."""
+    bundle = with_x(onnx_bundle, dtype="uint8", kind="image")
+    first, _ = ordered_inputs(bundle, feed | {"x": np.full((1, 3), 7.5, np.float32)})
+    assert (first.dtype, first.tolist()) == (np.float32, [[7.5, 7.5, 7.5]])
+
+
 @pytest.mark.parametrize("names", [["x"], ["x", "y", "z"], ["x", "Y"], []])
 def test_other_names_are_refused(onnx_bundle: Bundle, feed: Feed, names: list[str]) -> None:
     with pytest.raises(UsageError, match=r"takes inputs \['x', 'y'\]"):

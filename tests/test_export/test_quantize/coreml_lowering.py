@@ -58,13 +58,12 @@ def lower(
     file = folder / "calibration.npz"
     if calibration is not None:
         np.savez(file, images=calibration)
-    with torch.no_grad():
-        example = network(torch.zeros(1, 3, side, side))
+    program = capture(network, about, Variant())
     job = LowerJob(
         model="network",
         precision=precision,
         inputs=(input_spec(about, Variant(), image=False),),
-        outputs=output_specs([example], Variant()),
+        outputs=output_specs(program, Variant()),
         preprocessing=about,
         weights="random:0",
         options=Options(min_ios=ios),
@@ -72,7 +71,7 @@ def lower(
         calibration=file if calibration is not None else None,
     )
     with quiet():
-        lowered = CoreMLTarget().lower(capture(network, about, Variant()), job, folder)
+        lowered = CoreMLTarget().lower(program, job, folder)
     return lowered, open_package(folder / MODEL_FILE)
 
 

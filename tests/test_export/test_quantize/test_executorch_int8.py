@@ -15,10 +15,11 @@ from torch.export import ExportedProgram
 
 from care_mobile.agreement import psnr_db
 from care_mobile.errors import UsageError
+from care_mobile.export.capture import input_spec, output_specs
 from care_mobile.export.equivalence import reparameterize
 from care_mobile.export.quantize.executorch_int8 import quantize, weights_of
 from care_mobile.export.reparam import DEFAULT
-from care_mobile.export.targets import Lowered, LowerJob, Options, get_target
+from care_mobile.export.targets import Lowered, LowerJob, Options, Variant, get_target
 from care_mobile.inputs import Array, Preprocessing, Resolution
 from care_mobile.models.care import CARE, StageConfig
 
@@ -84,18 +85,19 @@ def lower(
 ) -> Case:
     folder.mkdir(exist_ok=True)
     np.savez(folder / "images.npz", images=images())
+    program = capture(network)
     job = LowerJob(
         model="network",
         precision=precision,
-        inputs=(),
-        outputs=(),
+        inputs=(input_spec(ABOUT, Variant(), image=False),),
+        outputs=output_specs(program, Variant()),
         preprocessing=ABOUT,
         weights="random:0",
         options=Options(),
         calibration=folder / "images.npz",
         keep_float=tuple(keep_float),
     )
-    lowered = get_target("executorch").lower(capture(network), job, folder)
+    lowered = get_target("executorch").lower(program, job, folder)
     return Case(network, folder / lowered.model_file, lowered)
 
 

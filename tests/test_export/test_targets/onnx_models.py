@@ -53,14 +53,11 @@ def subject(network: nn.Module, dynamic_batch: bool = False, size: int = SIZE) -
     ready = reparameterize(network, DEFAULT, preprocessing, lively=True)
     variant = Variant(dynamic_batch=dynamic_batch)
     program = capture(ready.model, preprocessing, variant)
-    example = torch.zeros(1, 3, size, size)
-    with torch.no_grad():
-        outputs = flatten(network(example))
     job = LowerJob(
         model="test",
         precision="fp32",
         inputs=(input_spec(preprocessing, variant, image=False),),
-        outputs=output_specs(outputs, variant),
+        outputs=output_specs(program, variant),
         preprocessing=preprocessing,
         weights="random:0",
         options=Options(dynamic_batch=dynamic_batch),
