@@ -34,8 +34,9 @@ class Weights(Frozen):
 
     source: str
     random: bool
-    sha256: str | None = None
+    sha256: str | None = Field(None, description="of the file; without one, of all values")
     entry: str | None = Field(None, description="key of the state dict inside the file")
+    entries: tuple[str, ...] = Field((), description="keys of all, where the file holds several")
 
 
 class TensorSpec(Frozen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from care_mobile.errors import UsageError
@@ -39,6 +40,19 @@ def check(request: ExportRequest) -> None:
     _check_normalization(request)
     _check_options(request)
     _check_labels(request)
+    if request.no_overwrite:
+        check_nothing_there([request.output / name for name in request.bundle_names()])
+
+
+def check_nothing_there(paths: Sequence[Path]) -> None:
+    """Raise a UsageError if something is at one of the places of new bundles."""
+    there = [path.name for path in paths if path.exists() or path.is_symlink()]
+    if there:
+        verb = "is" if len(there) == 1 else "are"
+        raise UsageError(
+            f"{', '.join(there)} {verb} in {paths[0].parent} already",
+            "choose another --output, or leave --no-overwrite out",
+        )
 
 
 def check_labels(labels: Sequence[str], classes: int, whose: str) -> None:

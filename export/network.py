@@ -117,6 +117,8 @@ def prepare(
         ),
         weights=weights.source,
         random_weights=weights.random,
+        weights_entry=weights.entry,
+        weights_entries=weights.entries,
         passes=shared.passes,
         target_passes={
             target: proven[variant].passes[len(passes) :]

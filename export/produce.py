@@ -19,9 +19,12 @@ from care_mobile.runtimes import get_runtime
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .capture import input_spec
+from .checks import check_nothing_there
 from .network import Network
 from .parity import compare
 from .quantize.precision import is_quantized
+from .replaced import compare as compare_manifests
+from .replaced import earlier
 from .request import ExportRequest, Order
 from .result import BundleResult, Failure, LayerDamage, Status
 from .targets import Lowered, LowerJob
@@ -44,6 +47,7 @@ def produce(
     name = request.bundle_name(network.result.model, order, resolution)
     path = request.output / name
     failure, made, kept, cost = None, None, False, None
+    before = earlier(path)
     try:
         with bundles.writing(path) as folder:
             made = _make(request, network, order, worker, folder, on_step)
@@ -54,6 +58,8 @@ def produce(
             failed = [parity for parity in manifest.parities if parity.status == "failed"]
             if failed and not request.keep_failed:
                 raise ParityError(*_describe(name, failed[0]))
+            if request.no_overwrite:  # another export may have made it meanwhile
+                check_nothing_there([path])
         kept = True
         if failed:
             failure = Failure.of(ParityError(*_describe(name, failed[0])))
@@ -73,6 +79,8 @@ def produce(
         path=path if kept else None,
         half_precision=cost,
         failure=failure,
+        replaced=compare_manifests(before, made.manifest) if before and made and kept else None,
+        earlier_kept=before is not None and not kept,
         seconds=round(time.monotonic() - started, 2),
     )
     return result.model_copy(update=made.told() if made else {})

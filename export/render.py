@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from .result import BundleResult, ExportReport, NetworkResult, Status
 FINAL = {"prepared", *(status.value for status in Status)}
 """Steps after which a subject is done."""
 _WORST_LAYERS = 10
+_DIFFERENCES = 6
 _STYLES = {
     Status.VERIFIED: "green",
     Status.UNVERIFIED: "yellow",
@@ -294,6 +296,47 @@ def _advice(cost: HalfPrecision) -> str:
     return start + f"Keep in fp32: {names} ({cost.kept_psnr_db:.1f} dB)."
 
 
+def _entries(network: NetworkResult) -> list[str]:
+    """Which state dict of a checkpoint was taken, where there were several."""
+    others = [key for key in network.weights_entries if key != network.weights_entry]
+    if not others:
+        return []
+    taken = network.weights_entry or "the outermost"
+    return [
+        _warning(
+            f"{network.weights} holds {len(others) + 1} state dicts: {taken} was taken; "
+            f"--checkpoint-key takes {' or '.join(others)}."
+        )
+    ]
+
+
+def _replaced(result: BundleResult) -> list[str]:
+    """What became of a bundle of the same name that was there before."""
+    if result.earlier_kept:
+        return [_warning(f"{result.name}: the earlier bundle of that name is still there.")]
+    found = result.replaced
+    if found is None:
+        return []
+    if found.created is None:
+        return [_warning(f"{result.name} replaced a damaged bundle: {found.damaged}.")]
+    if not found.differences:
+        return []
+    shown = found.differences[:_DIFFERENCES]
+    told = "; ".join(f"{d.what} {d.before or 'none'} -> {d.after or 'none'}" for d in shown)
+    more = len(found.differences) - len(shown)
+    told += f"; and {more} more, which --json tells" if more else ""
+    return [
+        _warning(
+            f"{result.name} replaced the bundle of {found.created:%Y-%m-%d %H:%M} UTC, made from "
+            f"something else: {told}."
+        )
+    ]
+
+
+def _warning(line: str) -> str:
+    return f"[yellow]{escape(line)}[/]"
+
+
 def _notes(report: ExportReport) -> list[str]:
     notes = []
     for result in report.bundles:
@@ -304,6 +347,8 @@ def _notes(report: ExportReport) -> list[str]:
     checked = [(r, p) for r in report.bundles for p in (r.parity, *r.other_parity) if p]
     said = (f"{r.target}: {line}." for r, p in checked for line in _verification(p))
     notes += dict.fromkeys(said)
+    notes += [line for network in report.networks for line in _entries(network)]
+    notes += [line for result in report.bundles for line in _replaced(result)]
     notes += [line for result in report.bundles for line in _forecast(result)]
     notes += [line for result in report.bundles for line in _quantization(result)]
     notes += [line for result in report.bundles for line in _accuracy(result)]

@@ -150,6 +150,14 @@ class ExportRequest(Frozen):
         size = "" if resolution == DEFAULT_RESOLUTION else f"-{resolution}"
         return f"{slug(model)}-{order.target.name}-{order.precision}{size}"
 
+    def bundle_names(self) -> list[str]:
+        """Of every bundle this makes."""
+        return [
+            self.bundle_name(model, order, size)
+            for model, size in self.subjects()
+            for order in self.orders()
+        ]
+
     def checked(self) -> ExportRequest:
         """This request, or the first thing wrong with it.
 

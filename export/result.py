@@ -14,6 +14,8 @@ from care_mobile.frozen import Frozen
 from care_mobile.inputs import Resolution
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
+from .replaced import Replaced
+
 
 class Status(str, Enum):
     """How one bundle ended."""
@@ -74,6 +76,12 @@ class BundleResult(Frozen):
     sensitivity: tuple[LayerDamage, ...] = ()
     kept_float: tuple[str, ...] = ()
     failure: Failure | None = None
+    replaced: Replaced | None = Field(
+        None, description="the bundle of the same name that was there before"
+    )
+    earlier_kept: bool = Field(
+        False, description="a bundle of the same name stays where it was, as no new one was kept"
+    )
     seconds: float
 
 
@@ -89,6 +97,10 @@ class NetworkResult(Frozen):
     macs: int
     weights: str
     random_weights: bool
+    weights_entry: str | None = Field(None, description="key of the state dict inside the file")
+    weights_entries: tuple[str, ...] = Field(
+        (), description="keys of all state dicts in the file, where there are several"
+    )
     passes: tuple[PassReport, ...]
     target_passes: dict[str, tuple[PassReport, ...]]
     opaque: dict[str, str]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,6 +32,15 @@ _PLAIN_PROTOCOL = 3
 State = Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state dict, the key it was under, and the keys of all state dicts in its file."""
+
+    state: dict[str, Tensor]
+    entry: str | None
+    entries: tuple[str, ...]
+
+
 def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Weights:
     """Fill `model` from `source`, strictly.
 
@@ -45,17 +56,24 @@ def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Wei
         UsageError: for a malformed `random:SEED`.
     """
     if source == AS_BUILT:
-        return Weights(source=AS_BUILT, random=False)
+        return Weights(source=AS_BUILT, random=False, sha256=_state_sha256(model))
     if source.startswith(_RANDOM):
         return _random(model, source)
     path = Path(source)
-    state, entry = read_state_dict(path, entry)
+    found = read_checkpoint(path, entry)
+    state: State = found.state
     features_only = getattr(model, "features_only", False)
     if features_only:
         state = {k: v for k, v in state.items() if not k.startswith(("head.", "dist_head."))}
     check_fits(model, state, path)
     model.load_state_dict(dict(state))
-    return Weights(source=path.name, random=False, sha256=file_sha256(path), entry=entry)
+    return Weights(
+        source=path.name,
+        random=False,
+        sha256=file_sha256(path),
+        entry=found.entry,
+        entries=found.entries if len(found.entries) > 1 else (),
+    )
 
 
 def _random(model: nn.Module, source: str) -> Weights:
@@ -65,11 +83,32 @@ def _random(model: nn.Module, source: str) -> Weights:
             f"weights {source[:40]!r}: the seed is no whole number below 2^63", "write random:0"
         )
     draw(model, int(seed))
-    return Weights(source=source, random=True)
+    return Weights(source=source, random=True, sha256=_state_sha256(model))
+
+
+def _state_sha256(model: nn.Module) -> str:
+    """Hex digest of all parameters and buffers with their names."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            plain = value.detach().cpu().contiguous()
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_state_dict(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], str | None]:
     """The state dict in a file, unwrapped and without `module.`, and the key it was under.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    found = read_checkpoint(path, entry)
+    return found.state, found.entry
+
+
+def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
+    """The same, and the keys of the other state dicts in the file.
 
     Raises:
         CheckpointError: if there is none.
@@ -93,7 +132,13 @@ def read_state_dict(path: Path, entry: str | None = None) -> tuple[dict[str, Ten
             raise CheckpointError(
                 f"checkpoint {path}: {key} holds NaN or infinity", "use a checkpoint from earlier"
             )
-    return state, used
+    return Checkpoint(state, used, _entries(content))
+
+
+def _entries(content: object) -> tuple[str, ...]:
+    if not isinstance(content, Mapping):
+        return ()
+    return tuple(str(key) for key, value in content.items() if _as_state(value))
 
 
 def _is_plain(value: Tensor) -> bool:
@@ -184,9 +229,13 @@ def _unwrap(content: object, path: Path, entry: str | None) -> tuple[dict[str, T
                 return state, key
     state = _as_state(content)
     if not state or entry is not None:
+        others = _entries(content)
         raise CheckpointError(
-            f"checkpoint {path} holds no state dict",
-            f"expected tensors by name, bare or under one of {', '.join(WRAPPERS)}",
+            f"checkpoint {path} holds no state dict"
+            + (f" under {' or '.join(candidates)}" if others else ""),
+            f"--checkpoint-key {' or '.join(others)}"
+            if others
+            else f"expected tensors by name, bare or under one of {', '.join(WRAPPERS)}",
         )
     return state, None
 
