@@ -6,7 +6,9 @@ from enum import Enum
 
 from pydantic import Field
 
-from .plan import Contract
+from care_mobile.frozen import MAX_COUNT
+
+from .plan import MAX_NS, MAX_THREADS, Contract
 
 
 class ComputeUnit(str, Enum):
@@ -27,7 +29,7 @@ class Machine(Contract):
     os_build: str
     architecture: str
     soc: str = Field(description="model of the CPU or system on a chip")
-    cores: int = Field(ge=1, description="logical cores of the machine")
+    cores: int = Field(ge=1, le=MAX_THREADS, description="logical cores of the machine")
     virtualised: bool | None = None
     governor: str | None = None
     frequency_khz: int | None = None
@@ -68,14 +70,14 @@ class ThermalStatus(str, Enum):
 
 
 class ThermalReading(Contract):
-    at_ns: int = Field(ge=0, description="since the start of the session")
+    at_ns: int = Field(ge=0, le=MAX_NS, description="since the start of the session")
     sensor: str
     celsius: float | None = None
     status: ThermalStatus | None = None
 
 
 class BatteryReading(Contract):
-    at_ns: int = Field(ge=0, description="since the start of the session")
+    at_ns: int = Field(ge=0, le=MAX_NS, description="since the start of the session")
     level_percent: float = Field(ge=0, le=100)
     charging: bool | None = None
 
@@ -83,8 +85,8 @@ class BatteryReading(Contract):
 class MemoryReading(Contract):
     """Resident memory of the process, which holds all bundles of the session."""
 
-    at_ns: int = Field(ge=0, description="since the start of the session")
-    resident_bytes: int = Field(ge=0)
+    at_ns: int = Field(ge=0, le=MAX_NS, description="since the start of the session")
+    resident_bytes: int = Field(ge=0, le=MAX_COUNT)
 
 
 class Readings(Contract):

@@ -16,6 +16,12 @@ from care_mobile.frozen import Frozen
 
 MAX_BLOCKS = 1000
 MAX_ITERATIONS = 100_000
+MAX_SECONDS = 86_400.0
+MAX_BUNDLES = 10_000
+MAX_THREADS = 100_000
+MAX_NAME = 255
+MAX_NS = 2**63 - 1
+"""Of a latency or a time since the start: whatever computes with it has 64 bits."""
 
 
 class Contract(Frozen):
@@ -27,7 +33,7 @@ class Contract(Frozen):
 class BundleIdentity(Contract):
     """Which bundle: its folder's name and the integrity hash in its manifest."""
 
-    name: str
+    name: str = Field(max_length=MAX_NAME)
     integrity: str
 
 
@@ -40,12 +46,12 @@ class WarmupRules(Contract):
     two windows ran, a window is half of what ran: one inference may take longer than a second.
     """
 
-    window: int = Field(default=10, ge=1)
-    tolerance: float = Field(default=0.02, gt=0)
-    min_iterations: int = Field(default=20, ge=1)
-    min_seconds: float = Field(default=1.0, ge=0)
-    max_iterations: int = Field(default=5000, ge=1)
-    max_seconds: float = Field(default=10.0, gt=0)
+    window: int = Field(default=10, ge=1, le=MAX_ITERATIONS)
+    tolerance: float = Field(default=0.02, gt=0, le=1)
+    min_iterations: int = Field(default=20, ge=1, le=MAX_ITERATIONS)
+    min_seconds: float = Field(default=1.0, ge=0, le=MAX_SECONDS)
+    max_iterations: int = Field(default=5000, ge=1, le=MAX_ITERATIONS)
+    max_seconds: float = Field(default=10.0, gt=0, le=MAX_SECONDS)
 
 
 class BurstSize(Contract):
@@ -55,7 +61,7 @@ class BurstSize(Contract):
     fast ones give a steady median. Decided once per bundle, after its warm-up.
     """
 
-    block_seconds: float = Field(default=0.25, gt=0)
+    block_seconds: float = Field(default=0.25, gt=0, le=MAX_SECONDS)
     min_iterations: int = Field(default=5, ge=1, le=MAX_ITERATIONS)
     max_iterations: int = Field(default=500, ge=1, le=MAX_ITERATIONS)
 
@@ -78,12 +84,12 @@ class MeasurementPlan(Contract):
 
     schema_version: Literal[1] = 1
     mode: Literal["burst"] = "burst"
-    bundles: tuple[BundleIdentity, ...] = Field(min_length=1)
+    bundles: tuple[BundleIdentity, ...] = Field(min_length=1, max_length=MAX_BUNDLES)
     blocks: int = Field(default=10, ge=1, le=MAX_BLOCKS)
     burst: BurstSize = BurstSize()
     warmup: WarmupRules = WarmupRules()
-    pause_seconds: float = Field(default=0.02, ge=0)
-    threads: int = Field(default=1, ge=1)
+    pause_seconds: float = Field(default=0.02, ge=0, le=MAX_SECONDS)
+    threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     affinity: tuple[int, ...] | None = None
     seed: int = 0
     input_seed: int = 0

@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from care_mobile.bundle import Bundle
 from care_mobile.errors import CareError, OutputError
-from care_mobile.frozen import first_problem
+from care_mobile.files import read_small
+from care_mobile.frozen import Count, Name, first_problem
 
 from .environment import (
     BatteryReading,
@@ -25,9 +26,20 @@ from .environment import (
     MemoryReading,
     ThermalReading,
 )
-from .plan import BundleIdentity, Contract, MeasurementPlan
+from .plan import (
+    MAX_BLOCKS,
+    MAX_BUNDLES,
+    MAX_ITERATIONS,
+    MAX_NAME,
+    MAX_NS,
+    BundleIdentity,
+    Contract,
+    MeasurementPlan,
+)
 
-Nanoseconds = Annotated[int, Field(ge=0)]
+Nanoseconds = Annotated[int, Field(ge=0, le=MAX_NS)]
+MAX_RECORD_BYTES = 2**30
+_NAME_BYTES = 200
 
 
 class RecordError(CareError):
@@ -68,15 +80,15 @@ class RunWarning(Contract):
 class MeasuredBundle(Contract):
     """What was measured, without the bundle at hand. `random_weights` say nothing of accuracy."""
 
-    name: str
+    name: str = Field(max_length=MAX_NAME)
     integrity: str
-    model: str
-    target: str
-    precision: str
+    model: Name
+    target: Name
+    precision: Name
     resolution: str = Field(description="WIDTHxHEIGHT in pixels")
     weights_source: str
     random_weights: bool
-    size_bytes: int = Field(ge=0)
+    size_bytes: Count
 
     @classmethod
     def of(cls, bundle: Bundle) -> MeasuredBundle:
@@ -97,9 +109,9 @@ class MeasuredBundle(Contract):
 class BlockSamples(Contract):
     """One burst: `samples_ns` in the order they were taken, from `start_ns` of the session on."""
 
-    number: int = Field(ge=0)
+    number: int = Field(ge=0, lt=MAX_BLOCKS)
     start_ns: Nanoseconds
-    samples_ns: tuple[Nanoseconds, ...] = Field(min_length=1)
+    samples_ns: tuple[Nanoseconds, ...] = Field(min_length=1, max_length=MAX_ITERATIONS)
 
 
 class RunRecord(Contract):
@@ -107,10 +119,12 @@ class RunRecord(Contract):
 
     schema_version: Literal[1] = 1
     kind: RecordKind
-    session_id: str
+    session_id: Name
     started: AwareDatetime
     plan: MeasurementPlan
-    bundle_index: int = Field(ge=0, description="position of the bundle in the plan")
+    bundle_index: int = Field(
+        ge=0, lt=MAX_BUNDLES, description="position of the bundle in the plan"
+    )
     bundle: MeasuredBundle
     environment: Environment
     warmup_ns: tuple[Nanoseconds, ...] = ()
@@ -118,7 +132,7 @@ class RunRecord(Contract):
     thermal: tuple[ThermalReading, ...] = ()
     battery: tuple[BatteryReading, ...] = ()
     memory: tuple[MemoryReading, ...] = ()
-    counts: dict[str, int] = Field(default_factory=dict)
+    counts: dict[str, Count] = Field(default_factory=dict)
     warnings: tuple[RunWarning, ...] = ()
     outcome: Outcome
     reason: str = Field(default="", description="why the outcome is not `completed`")
@@ -153,7 +167,7 @@ def read_record(file: Path) -> RunRecord:
         RecordError: if there is none, or it is not a whole record of this format.
     """
     try:
-        return RunRecord.model_validate_json(file.read_bytes())
+        return RunRecord.model_validate_json(read_small(file, MAX_RECORD_BYTES))
     except OSError as error:
         raise RecordError(f"{file}: {error.strerror}", "name a run record") from error
     except ValidationError as error:
@@ -168,7 +182,7 @@ def write_records(folder: Path, records: Sequence[RunRecord]) -> list[Path]:
     """
     session = folder / records[0].session_id
     partial = folder / f".partial-{os.getpid()}-{session.name}"
-    names = [f"{record.bundle_index:02d}-{record.bundle.name}.json" for record in records]
+    names = [_file_name(record) for record in records]
     try:
         partial.mkdir(parents=True)
         for name, record in zip(names, records, strict=True):
@@ -181,6 +195,12 @@ def write_records(folder: Path, records: Sequence[RunRecord]) -> list[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return [session / name for name in names]
+
+
+def _file_name(record: RunRecord) -> str:
+    """Of a length that every file system takes, as the bundle's own name may use it up."""
+    name = os.fsencode(record.bundle.name)[:_NAME_BYTES]
+    return f"{record.bundle_index:02d}-{name.decode(errors='ignore')}.json"
 
 
 def run_record_schema() -> dict[str, Any]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import onnxruntime as ort
 
-from care_mobile.bench.devices.desktop import seeded_inputs
 from care_mobile.bundle import Bundle
+from care_mobile.runtimes.noise import seeded_inputs
 from care_mobile.runtimes.onnxruntime import PROVIDER
 
 from .results import OperatorTime

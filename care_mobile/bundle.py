@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -17,13 +18,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from .errors import BundleError, OutputError
-from .frozen import Frozen, first_problem
+from .files import read_small
+from .frozen import Count, Frozen, Name, first_problem
 from .inputs import Preprocessing
+from .text import is_line, shortened
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
@@ -39,6 +42,21 @@ class Weights(Frozen):
     entries: tuple[str, ...] = Field((), description="keys of all, where the file holds several")
 
 
+MAX_RANK = 16
+MAX_SIDE = 2**31 - 1
+MAX_ELEMENTS = 2**40
+MAX_INPUT_ELEMENTS = 2**28
+"""Limits of a tensor that a manifest may describe; an input is made and held here, 1 GiB in
+float32."""
+
+NUMBERS = frozenset(
+    ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+) | {"float16", "float32", "float64"}
+"""Element types that inputs can have, as numpy calls them."""
+
+Side = Annotated[int, Field(ge=0, le=MAX_SIDE)]
+
+
 class TensorSpec(Frozen):
     """A named input or output, as the file has it. A `None` in `shape` is a free dimension.
 
@@ -47,10 +65,22 @@ class TensorSpec(Frozen):
     of `shape`.
     """
 
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str = "float32"
+    name: Name
+    shape: tuple[Side | None, ...] = Field(max_length=MAX_RANK)
+    dtype: str = Field("float32", pattern=r"^[a-z][a-z0-9_]{0,31}$")
     kind: Literal["tensor", "image", "string", "dictionary"] = "tensor"
+
+    @field_validator("shape")
+    @classmethod
+    def _of_this_world(cls, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        if elements(shape) > MAX_ELEMENTS:
+            raise ValueError(f"a tensor has at most {MAX_ELEMENTS} elements")
+        return shape
+
+
+def elements(shape: tuple[int | None, ...]) -> int:
+    """Elements of a tensor, free dimensions taken as 1."""
+    return math.prod(1 if side is None else side for side in shape)
 
 
 class LeftAlone(Frozen):
@@ -186,23 +216,23 @@ class Calibration(Frozen):
 
 class FileEntry(Frozen):
     sha256: str
-    size_bytes: int
+    size_bytes: Count
 
 
 class Manifest(Frozen):
     """Everything there is to know about a bundle without loading its model."""
 
     schema_version: Literal[1] = 1
-    model: str
-    parameters: int
-    macs: int
+    model: Name
+    parameters: Count
+    macs: Count
     weights: Weights
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
-    target: str
-    precision: str
-    runtime: str
+    target: Name
+    precision: Name
+    runtime: Name
     options: dict[str, str | int | bool] = Field(default_factory=dict)
     passes: tuple[PassReport, ...]
     rewrites: dict[str, int] = Field(default_factory=dict)
@@ -224,6 +254,16 @@ class Manifest(Frozen):
     files: dict[str, FileEntry]
     created: datetime
     integrity: str = Field("", description="sha256 of this manifest with this field empty")
+
+    @field_validator("inputs")
+    @classmethod
+    def _can_be_made(cls, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        for spec in inputs:
+            if spec.dtype not in NUMBERS:
+                raise ValueError(f"input {spec.name!r} is of {spec.dtype}, no type of numbers")
+            if elements(spec.shape) > MAX_INPUT_ELEMENTS:
+                raise ValueError(f"input {spec.name!r} has more than {MAX_INPUT_ELEMENTS} elements")
+        return inputs
 
     @property
     def arrays(self) -> tuple[TensorSpec, ...]:
@@ -282,15 +322,23 @@ class Bundle:
             BundleError: if it is missing, not a bundle, altered, or names files outside itself.
         """
         manifest = read_manifest(path)
+        if len(manifest.files) > MAX_FILES:
+            raise BundleError(f"{path} lists more than {MAX_FILES} files", _UNTRUSTED)
         for name, entry in manifest.files.items():
             _check_file(path, name, entry)
         if manifest.model_file not in {_top(name) for name in manifest.files} | set(manifest.files):
-            raise BundleError(f"{path}: model file {manifest.model_file!r} is not listed", _AGAIN)
+            told = repr(shortened(manifest.model_file))
+            raise BundleError(f"{path}: model file {told} is not listed", _AGAIN)
         _inside(path, manifest.model_file)
         return cls(path, manifest)
 
 
 _AGAIN = "export it again with care-export"
+_UNTRUSTED = "do not use this bundle"
+MAX_MANIFEST_BYTES = 2**26
+MAX_FILES = 10_000
+_MAX_PART_BYTES = 255
+_MAX_PATH_BYTES = 1024
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -300,16 +348,21 @@ def read_manifest(path: Path) -> Manifest:
         BundleError: if there is none or it is altered.
     """
     file = path / MANIFEST
-    if not file.is_file():
-        raise BundleError(f"{path} is not a bundle: no {MANIFEST} in it", "name a bundle's folder")
     try:
-        content = file.read_bytes()
+        if not file.is_file():
+            raise BundleError(
+                f"{path} is not a bundle: no {MANIFEST} in it", "name a bundle's folder"
+            )
+        content = read_small(file, MAX_MANIFEST_BYTES)
         manifest = Manifest.model_validate_json(content)
+        written = json.loads(content)
     except ValidationError as error:
         raise BundleError(f"{file}: {first_problem(error)}", _AGAIN) from error
+    except (ValueError, RecursionError) as error:  # what pydantic takes and json does not
+        raise BundleError(f"{file} is no manifest: {error}", _AGAIN) from error
     except OSError as error:
-        raise BundleError(f"{file}: {error.strerror}", "check its permissions") from error
-    if manifest.integrity != digest(json.loads(content)):
+        raise BundleError(f"{file}: {error.strerror}", "check its name and permissions") from error
+    if manifest.integrity != digest(written):
         raise BundleError(f"{file} was altered after it was written", _AGAIN)
     return manifest
 
@@ -326,16 +379,29 @@ def _top(name: str) -> str:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """`folder / name`, refused if it is absolute, climbs out, or passes a symbolic link."""
+    """`folder / name`, refused if it is absolute, climbs out, passes a symbolic link, or is a name
+    that no file system has."""
     pure = PurePosixPath(name)
+    told = repr(shortened(name))
+    if not is_line(name) or len(os.fsencode(name)) > _MAX_PATH_BYTES:
+        raise BundleError(f"{folder}: {told} is no name of a file", _UNTRUSTED)
+    if any(len(os.fsencode(part)) > _MAX_PART_BYTES for part in pure.parts):
+        raise BundleError(f"{folder}: {told} is no name of a file", _UNTRUSTED)
     if pure.is_absolute() or ".." in pure.parts or "\\" in name or not pure.parts:
-        raise BundleError(f"{folder}: path {name!r} leaves the bundle", "do not use this bundle")
+        raise BundleError(f"{folder}: path {told} leaves the bundle", _UNTRUSTED)
     path = folder
     for part in pure.parts:
         path = path / part
-        if path.is_symlink():
-            raise BundleError(f"{folder}: {name!r} is a symbolic link", "do not use this bundle")
+        if _is_link(path):
+            raise BundleError(f"{folder}: {told} is a symbolic link", _UNTRUSTED)
     return path
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}", _UNTRUSTED) from error
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry) -> None:

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from .text import is_line, shortened
+
+MAX_COUNT = 2**63 - 1
+"""Of what is counted: whatever computes with it has 64 bits."""
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+
+
+def _line(text: str) -> str:
+    if not is_line(text):
+        raise ValueError("a name holds no line breaks and no control characters")
+    return text
+
+
+Name = Annotated[str, Field(max_length=255), AfterValidator(_line)]
+"""Of a network, a format, an input: what is printed and may become part of a path."""
 
 
 class Frozen(BaseModel):
@@ -14,5 +33,5 @@ class Frozen(BaseModel):
 def first_problem(error: ValidationError) -> str:
     """The first thing wrong with data that do not fit: where, and what."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    where = ".".join(shortened(str(part), 60) for part in first["loc"]) or "the file"
     return f"{where}: {first['msg']}"

@@ -13,14 +13,14 @@ from enum import Enum
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .errors import MissingDependencyError, UsageError
-from .frozen import Frozen
+from .frozen import Frozen, Name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +32,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 CROP_FRACTION = 224 / 256
 """Share of the resized image that the centre crop keeps: the authors' 256 -> 224."""
 MAX_SIDE = 4096
+MAX_CHANNELS = 4096
 
 
 class InputRange(str, Enum):
@@ -79,11 +80,13 @@ class Preprocessing(Frozen):
 
     resolution: Resolution
     input_range: InputRange = InputRange.NORMALIZED
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    interpolation: str = "bicubic"
-    crop_fraction: float = CROP_FRACTION
-    color: str = "RGB"
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, max_length=MAX_CHANNELS)
+    std: tuple[float, ...] = Field(IMAGENET_STD, max_length=MAX_CHANNELS)
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = (
+        "bicubic"
+    )
+    crop_fraction: float = Field(CROP_FRACTION, ge=0.01, le=1.0)
+    color: Name = "RGB"
 
     @model_validator(mode="after")
     def _consistent(self) -> Preprocessing:

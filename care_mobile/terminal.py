@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
-from typing import TYPE_CHECKING, NoReturn, ParamSpec, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TextIO, TypeVar
 
 from .errors import INTERRUPTED, CareError
 from .processes.endings import endings
 from .processes.scratch import scratch
+from .text import shortened, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,17 +25,29 @@ def progress_console() -> Console:
 
     It has a file descriptor of its own, so `quiet` can redirect the usual one meanwhile.
     """
-    from rich.console import Console
-
-    return Console(file=_private_stderr(), highlight=False)
+    return _console(file=_private_stderr())
 
 
 def result_console() -> Console:
     """A console for results, on standard output; wide when that is not a terminal."""
-    from rich.console import Console
-
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-    return Console(highlight=False, width=width)
+    return _console(width=width)
+
+
+def _console(**options: Any) -> Console:
+    """A console on which what files say cannot act: escape sequences are written out."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Harmless(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                text = segment.text if segment.control else visible(segment.text)
+                yield Segment(text, segment.style, segment.control)
+
+    return Harmless(highlight=False, **options)
 
 
 @contextmanager
@@ -77,6 +90,9 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     raise SystemExit(code) from None
 
 
+_SYSTEM_HINT = "check the path, its permissions and the free space"
+
+
 def _outcome(command: Callable[[], object]) -> int | str | None:
     try:
         code = command()
@@ -92,6 +108,13 @@ def _outcome(command: Callable[[], object]) -> int | str | None:
         code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a disk or a path that no step of its own has met before
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        _say(f"error: {shortened(where, 200)}{error.strerror or error}", _SYSTEM_HINT)
+        return 1
+    except MemoryError:
+        _say("error: out of memory", "end other programs, or choose less work at once")
         return 1
     if code == INTERRUPTED:
         _say("interrupted; what was finished is intact", "")
@@ -126,7 +149,7 @@ def interrupts() -> Iterator[Callable[[], None]]:
 
 
 def _say(line: str, hint: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(visible(line) + "\n")
     if hint:
-        sys.stderr.write(f"  try: {hint}\n")
+        sys.stderr.write(f"  try: {visible(hint)}\n")
     sys.stderr.flush()

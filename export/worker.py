@@ -4,7 +4,7 @@ Converters print, leak and sometimes crash. In a process of its own each one's c
 log, its crash loses no other target, and the targets run side by side. The worker starts
 importing its packages at once, while the parent still traces and proves the network.
 
-Run as `python -m care_mobile.export.worker TARGET`; `care_mobile.processes.peer` is the protocol.
+`care_mobile.processes.peer` starts it, with the name of a target, and is the protocol.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ def _lower(request: dict[str, Any], target: Target) -> dict[str, Any]:
 def _run(request: dict[str, Any], _: Target) -> dict[str, Any]:
     from care_mobile.bundle import Bundle
     from care_mobile.runtimes import RuntimeOptions, get_runtime
+    from care_mobile.runtimes.trial import survived
 
     bundle = Bundle.open(Path(request["bundle"]))
     session = get_runtime(request["runtime"]).load(bundle, RuntimeOptions())
@@ -151,6 +152,7 @@ def _run(request: dict[str, Any], _: Target) -> dict[str, Any]:
             stored |= {f"{probe_set}/{i}": column for i, column in enumerate(columns)}
             stored[f"{probe_set}/count"] = len(columns)
     np.savez(request["out"], **stored)
+    survived(bundle, request["runtime"])
     return {}
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +22,9 @@ from care_mobile.bundle import write_manifest, writing
 # Small networks gain nothing from threads, and threads that wait for each other on a busy machine
 # lose seconds. Set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Trials of bundles are remembered by their content: what one test run found must not serve another.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="care-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 # Tables take the width of the terminal; tests have none, whatever pytest-xdist tells its workers.
 os.environ.pop("COLUMNS", None)
 

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from care_mobile.bundle import Bundle
 from care_mobile.errors import CareError, UsageError
 from care_mobile.requirements import Availability, tool_versions
 from care_mobile.runtimes import RuntimeOptions, Session, get_runtime
-from care_mobile.runtimes.base import AnyArray
+from care_mobile.runtimes.noise import seeded_inputs
+from care_mobile.runtimes.trial import Trials
 
 from ..environment import ComputeUnit, Environment, Machine, RuntimeFacts
 from ..plan import MeasurementPlan
@@ -34,6 +33,7 @@ class DesktopDevice:
         self._instruments = instruments or Instruments(observe=read_sensors)
         self._saved_affinity: set[int] | None = None
         self._sessions: dict[int, Session] = {}
+        self._inferences: dict[int, Inference] = {}
 
     def availability(self) -> Availability:
         machine = self.describe()
@@ -55,22 +55,37 @@ class DesktopDevice:
         self._refused: dict[int, CareError] = {}
         # Before any runtime starts its threads: they inherit the affinity of this one.
         self._pin(plan.affinity)
+        with Trials() as trials:
+            for index in plan.load_order:
+                self._attempt(index, lambda i: self._try(trials, i))
         for index in plan.load_order:
-            bundle = bundles[index]
-            try:
-                runtime = get_runtime(bundle.manifest.runtime)
-                self._sessions[index] = runtime.load(bundle, RuntimeOptions(plan.threads))
-            except CareError as error:
-                self._refused[index] = error
+            self._attempt(index, self._load)
+
+    def _attempt(self, index: int, step: Callable[[int], None]) -> None:
+        """A bundle that fails ends there with its reason; the others go on."""
+        if index in self._refused:
+            return
+        try:
+            step(index)
+        except CareError as error:
+            self._refused[index] = error
+
+    def _try(self, trials: Trials, index: int) -> None:
+        bundle = self._bundles[index]
+        trials.check(bundle, bundle.manifest.runtime, self._plan.threads)
+
+    def _load(self, index: int) -> None:
+        bundle = self._bundles[index]
+        session = get_runtime(bundle.manifest.runtime).load(
+            bundle, RuntimeOptions(self._plan.threads)
+        )
+        self._inferences[index] = session.bind(seeded_inputs(bundle, self._plan.input_seed))
+        self._sessions[index] = session
 
     def measure(self, stamp: SessionStamp, progress: Callable[[Progress], None]) -> list[RunRecord]:
         plan = self._plan
-        inferences: dict[int, Inference] = {
-            index: session.bind(seeded_inputs(self._bundles[index], plan.input_seed))
-            for index, session in self._sessions.items()
-        }
         machine = self.describe()
-        results = measure(plan, inferences, replace(self._instruments, progress=progress))
+        results = measure(plan, self._inferences, replace(self._instruments, progress=progress))
         for index, error in self._refused.items():
             results[index] = Measurement(outcome=Outcome.FAILED, reason=str(error))
         context = RecordContext(stamp, plan, RecordKind.LATENCY, self._warnings)
@@ -80,6 +95,7 @@ class DesktopDevice:
         ]
 
     def close(self) -> None:
+        self._inferences.clear()
         self._sessions.clear()
         if self._saved_affinity is not None:
             os.sched_setaffinity(0, self._saved_affinity)
@@ -133,18 +149,3 @@ def check_cpus(threads: int, affinity: tuple[int, ...] | None, cpus: Sequence[in
             f"{threads} threads do not fit on {room} {'cpu' if room == 1 else 'cpus'}",
             f"give --threads {room} or less" + (", or more cpus in --affinity" * bool(affinity)),
         )
-
-
-def seeded_inputs(bundle: Bundle, seed: int) -> dict[str, AnyArray]:
-    """Noise for every input; images have unit variance in normalised space. Batch is 1."""
-    rng = np.random.default_rng(seed)
-    preprocessing = bundle.manifest.preprocessing
-    size = (preprocessing.channels, preprocessing.resolution.height, preprocessing.resolution.width)
-    inputs: dict[str, AnyArray] = {}
-    for spec in bundle.manifest.inputs:
-        shape = tuple(1 if side is None else side for side in spec.shape)
-        noise = rng.standard_normal(shape)
-        values = preprocessing.denormalize(noise) if shape[1:] == size else noise
-        dtype = "float32" if spec.kind == "image" else spec.dtype  # pixels are rounded later
-        inputs[spec.name] = np.ascontiguousarray(values, dtype=dtype)
-    return inputs

@@ -10,11 +10,13 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from care_mobile.bundle import Bundle
 from care_mobile.errors import RuntimeFailure, UsageError
+from care_mobile.files import read_small
 from care_mobile.frozen import first_problem
 from care_mobile.requirements import Availability
 
@@ -27,10 +29,15 @@ from ..environment import (
     ThermalReading,
     ThermalStatus,
 )
-from ..plan import Contract, MeasurementPlan
+from ..plan import MAX_BLOCKS, MAX_NS, Contract, MeasurementPlan
 from ..record import RecordKind, RunRecord, RunWarning, WarningCode
 from ..runner import DeviceLostError, Instruments, Measurement, Progress, measure
 from .base import RecordContext, SessionStamp, make_record
+
+MAX_LATENCY_NS = 3600 * 10**9
+MAX_EVENTS = 1000
+MAX_SCRIPT_BYTES = 2**26
+_MAX_SLOWDOWN = 1e9
 
 
 class EventKind(str, Enum):
@@ -47,17 +54,20 @@ class Event(Contract):
     """
 
     kind: EventKind
-    block: int = Field(ge=0)
+    block: int = Field(ge=0, lt=MAX_BLOCKS)
     bundle: str | None = None
-    factor: float = Field(default=2.0, gt=0)
+    factor: float = Field(default=2.0, ge=0.001, le=1000)
+
+
+Latency = Annotated[int, Field(ge=0, le=MAX_LATENCY_NS)]
 
 
 class Script(Contract):
     """Latencies by bundle name, repeated as often as needed; `default_ns` for all others."""
 
-    latencies_ns: dict[str, tuple[int, ...]] = Field(default_factory=dict)
-    default_ns: tuple[int, ...] = Field(default=(1_000_000,), min_length=1)
-    events: tuple[Event, ...] = ()
+    latencies_ns: dict[str, tuple[Latency, ...]] = Field(default_factory=dict)
+    default_ns: tuple[Latency, ...] = Field(default=(1_000_000,), min_length=1)
+    events: tuple[Event, ...] = Field(default=(), max_length=MAX_EVENTS)
     functional: bool = Field(default=False, description="play a simulator: counts, no latencies")
 
 
@@ -68,7 +78,7 @@ def read_script(file: Path) -> Script:
         UsageError: if it cannot be read or is none.
     """
     try:
-        return Script.model_validate_json(file.read_bytes())
+        return Script.model_validate_json(read_small(file, MAX_SCRIPT_BYTES))
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}", "write --device scripted=FILE") from error
     except ValidationError as error:
@@ -154,7 +164,7 @@ class ScriptedDevice:
                     raise DeviceLostError("the device disappeared, as its script says")
                 if event.kind is EventKind.FAIL and event.bundle in (None, bundle.name):
                     raise RuntimeFailure(f"{bundle.name}: failed, as its script says")
-            self._now_ns += round(next(cycle) * self._slowdown())
+            self._pass(next(cycle) * self._slowdown())
 
         return play
 
@@ -166,14 +176,24 @@ class ScriptedDevice:
         factor = 1.0
         for event in self._happened():
             if event.kind is EventKind.THROTTLE:
-                factor *= event.factor
+                factor = min(factor * event.factor, _MAX_SLOWDOWN)
         return factor
 
     def _now(self) -> int:
         return self._now_ns
 
     def _sleep(self, seconds: float) -> None:
-        self._now_ns += round(seconds * 1e9)
+        self._pass(seconds * 1e9)
+
+    def _pass(self, time_ns: float) -> None:
+        """Let time pass, as far as the numbers of a record go.
+
+        Raises:
+            DeviceLostError: if they go no further.
+        """
+        if self._now_ns + time_ns >= MAX_NS:
+            raise DeviceLostError("the clock of the script ran over: its latencies are too long")
+        self._now_ns += round(time_ns)
 
     def _observe(self, at_ns: int) -> Readings:
         hot = self._slowdown() > 1.0

@@ -10,6 +10,7 @@ from pydantic import Field
 from ..errors import UsageError
 from ..frozen import Frozen
 from ..requirements import version
+from ..runtimes.trial import Trials
 from .classes import read_classes
 from .dataset import Dataset, open_dataset
 from .images import UnreadableImage, read_image
@@ -68,6 +69,9 @@ def evaluate(
     if request.reference and request.reference.resolve() not in {p.resolve() for p in paths}:
         paths = (request.reference, *paths)
     subjects = open_subjects(paths, dataset.folders, classes, request.runtime)
+    with Trials() as trials:
+        for subject in subjects:
+            trials.check(subject.bundle, subject.runtime.name, request.threads)
     key = _key(dataset, subjects, lambda done, total: on_step("reading", done, total))
     journal_path = path_for(request.output)
     runtimes = []

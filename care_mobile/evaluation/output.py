@@ -8,7 +8,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import OutputError
+from ..files import read_small
 from .results import EvaluationReport
+
+_MAX_BYTES = 2**30
 
 
 def check_output(path: Path) -> None:
@@ -20,7 +23,7 @@ def check_output(path: Path) -> None:
     if not path.exists() and not path.is_symlink():
         return
     try:
-        EvaluationReport.model_validate_json(path.read_bytes())
+        EvaluationReport.model_validate_json(read_small(path, _MAX_BYTES))
     except (OSError, ValidationError) as error:
         raise OutputError(
             f"{path} exists and is no result of care-eval", "choose another --output"

@@ -4,18 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from care_mobile.bench.devices import DesktopDevice, Device, get_device
-from care_mobile.bench.devices.desktop import check_cpus, seeded_inputs
+from care_mobile.bench.devices.desktop import check_cpus
 from care_mobile.bench.devices.host import usable_cpus
 from care_mobile.bench.environment import ComputeUnit
 from care_mobile.bench.record import Outcome, RunRecord, WarningCode
 from care_mobile.bench.runner import Progress
-from care_mobile.bundle import Bundle, TensorSpec
+from care_mobile.bundle import Bundle
 from care_mobile.errors import UsageError
-from care_mobile.inputs import InputRange
 
 from .conftest import STAMP, MakeBundle, plan_for
 
@@ -115,31 +113,6 @@ def test_impossible_requests(threads: int, affinity: tuple[int, ...] | None, say
 def test_possible_requests() -> None:
     check_cpus(4, None, (0, 1, 2, 3))
     check_cpus(2, (2, 3), (0, 1, 2, 3))
-
-
-def test_inputs_are_seeded_and_fit_the_manifest(bundles: list[Bundle]) -> None:
-    preprocessing = bundles[1].manifest.preprocessing.model_copy(
-        update={"input_range": InputRange.BYTE}
-    )
-    manifest = bundles[1].manifest.model_copy(update={"preprocessing": preprocessing})
-    bundle = Bundle(bundles[1].path, manifest)
-    first, again = seeded_inputs(bundle, 1)["image"], seeded_inputs(bundle, 1)["image"]
-    assert first.shape == (1, 3, 96, 96)
-    assert first.dtype == np.float32
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, seeded_inputs(bundle, 2)["image"])
-    normal = preprocessing.normalize(first)
-    assert abs(normal.mean()) < 0.05
-    assert abs(normal.std() - 1) < 0.05
-
-
-def test_a_free_dimension_is_one(bundles: list[Bundle]) -> None:
-    free = TensorSpec(name="t", shape=(None, 4), dtype="float64")
-    bundle = bundles[0]
-    manifest = bundle.manifest.model_copy(update={"inputs": (free,)})
-    found = seeded_inputs(Bundle(bundle.path, manifest), 0)["t"]
-    assert found.shape == (1, 4)
-    assert found.dtype == np.float64
 
 
 def test_bundles_of_unknown_or_absent_runtimes_are_not_supported(
