@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from manifests import manifest_of
 
@@ -28,6 +28,7 @@ from care_mobile.bundle import (
     check_output_folder,
     check_replaceable,
     digest,
+    elements,
     file_sha256,
     find_bundles,
     list_files,
@@ -197,6 +198,126 @@ def test_an_unreadable_file(
     error = refusal(path)
     assert "Permission denied" in str(error)
     assert "permissions" in error.hint
+
+
+# Hostile manifests. Each is sealed, as whoever forges one can do.
+
+
+def forge(path: Path, **fields: Any) -> None:
+    """Fields of the manifest as they are, whatever they are, under a fresh seal."""
+    file = path / MANIFEST
+    content = json.loads(file.read_text()) | fields
+    file.write_text(json.dumps(content | {"integrity": digest(content)}))
+
+
+def tensor(**fields: Any) -> list[dict[str, Any]]:
+    return [{"name": "image", "shape": [1, 3, 8, 8], "dtype": "float32", "kind": "tensor"} | fields]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"inputs": tensor(shape=[10**18] * 4)},
+        {"inputs": tensor(shape=[1, -3, 8, 8])},
+        {"inputs": tensor(shape=[1] * 5000)},
+        {"inputs": tensor(shape=[2**30, 2**30])},
+        {"inputs": tensor(shape=[2**29])},
+        {"inputs": tensor(shape=[10**400])},
+        {"outputs": tensor(shape=[2**31 - 1, 2**31 - 1])},
+        {"inputs": tensor(dtype="quaternion")},
+        {"inputs": tensor(dtype="O")},
+        {"inputs": tensor(dtype="float32, float32")},
+        {"outputs": tensor(dtype="\x1b[2J")},
+        {"inputs": tensor(name="a\x1b[2J")},
+        {"inputs": tensor(name="n" * 300)},
+        {"model": "a\nb"},
+        {"target": "\x1b]0;title\x07"},
+        {"parameters": -1},
+        {"macs": 10**400},
+        {"files": {"model.onnx": {"sha256": "0" * 64, "size_bytes": 10**30}}},
+        {"files": {"n" * 300: {"sha256": "0" * 64, "size_bytes": 1}}},
+        {"files": {"n/" * 3000 + "f": {"sha256": "0" * 64, "size_bytes": 1}}},
+        {"files": {"a\0b": {"sha256": "0" * 64, "size_bytes": 1}}},
+        {"files": {"a\x1b[2Jb": {"sha256": "0" * 64, "size_bytes": 1}}},
+        {"model_file": "n" * 300},
+        {"model_file": "a\0b"},
+        {"created": "1e999"},
+        {"options": {"deep": json.loads("[" * 500 + "]" * 500)}},
+    ],
+)
+def test_a_forged_manifest_is_one_short_line(
+    write_bundle: WriteBundle, fields: dict[str, Any]
+) -> None:
+    path = write_bundle()
+    forge(path, **fields)
+    message = str(refusal(path)).removeprefix(str(path))
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"interpolation": "BEST"},
+        {"crop_fraction": 0.0},
+        {"crop_fraction": 1e-300},
+        {"crop_fraction": math.nan},
+        {"mean": [0.5] * 5000, "std": [0.5] * 5000},
+    ],
+)
+def test_a_forged_preprocessing(write_bundle: WriteBundle, fields: dict[str, Any]) -> None:
+    path = write_bundle()
+    preprocessing = json.loads((path / MANIFEST).read_text())["preprocessing"]
+    forge(path, preprocessing=preprocessing | fields)
+    assert "preprocessing" in str(refusal(path))
+
+
+def test_a_manifest_that_is_larger_than_any(
+    write_bundle: WriteBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bundle()
+    monkeypatch.setattr(bundle_module, "MAX_MANIFEST_BYTES", 100)
+    assert "larger than 100 bytes" in str(refusal(path))
+
+
+def test_more_files_than_any_bundle_has(
+    write_bundle: WriteBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bundle()
+    monkeypatch.setattr(bundle_module, "MAX_FILES", 0)
+    assert "more than 0 files" in str(refusal(path))
+
+
+def test_a_path_that_no_file_system_has(tmp_path: Path) -> None:
+    assert "File name too long" in str(refusal(tmp_path / ("n" * 300)))
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=300)
+    | st.sampled_from([10**400, -(2**63), "\x1b[2J", "a\0", "n" * 5000, "../x", math.inf]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=300), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(field=st.sampled_from(sorted(Manifest.model_fields)), value=VALUES)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_field_holds_a_bundle_opens_or_is_refused(
+    write_bundle: WriteBundle, field: str, value: object
+) -> None:
+    path = write_bundle()
+    forge(path, **{field: value})
+    try:
+        bundle = Bundle.open(path)
+    except BundleError as error:
+        assert len(str(error)) < 5000  # noqa: PT017
+    else:
+        assert sum(elements(spec.shape) for spec in bundle.manifest.inputs) <= 4 * 2**28
 
 
 # Paths that leave the folder.

@@ -82,6 +82,42 @@ def test_an_exit_passes(code: int) -> None:
     assert outcome(raising(SystemExit(code))) == code
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(36, "File name too long", "n" * 3000), ": File name too long"),
+        (OSError(28, "No space left on device"), "error: No space left on device"),
+        (MemoryError(), "error: out of memory"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome(raising(error)) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith(said)
+    assert len(lines) == 2
+    assert len(lines[0]) < 300
+
+
+def test_escape_sequences_in_an_error_do_not_act(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome(raising(CareError("\x1b[2J gone \u202e", "\x9b1m")))
+    assert capsys.readouterr().err == "error: \\x1b[2J gone \\u202e\n  try: \\x9b1m\n"
+
+
+def test_escape_sequences_in_a_table_do_not_act(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("a\x1b[1mb")
+    table.add_row(Text("x\x1b]0;title\x07y"), style="red")
+    result_console().print(table)
+    out = capsys.readouterr().out
+    assert "a\\x1b[1mb" in out
+    assert "x\\x1b]0;" in out
+    assert "\x1b" not in out
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 / 0)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from golden_files import check_file
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from care_mobile.bench.devices.scripted import Event, EventKind, Script
@@ -18,6 +22,7 @@ from care_mobile.bench.record import (
     run_record_schema,
     write_records,
 )
+from care_mobile.bench.stats import paired_ratio, summarize
 from care_mobile.errors import OutputError
 
 from .conftest import GOLDEN, STAMP, schema_file, schema_text
@@ -133,3 +138,52 @@ def test_blocks_out_of_order_are_refused(play: Play) -> None:
     record = play(SCRIPT)[0]
     with pytest.raises(ValidationError, match="block numbers"):
         RunRecord.model_validate({**dict(record), "blocks": record.blocks[::-1]})
+
+
+HOSTILE = [10**400, -1, 2**63, 1e999, float("nan"), "\x1b[2J", None, [[]], "n" * 5000]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths to all leaves of a JSON value."""
+    children = (
+        value.items() if isinstance(value, dict)
+        else enumerate(value) if isinstance(value, list)
+        else ()
+    )  # fmt: skip
+    found = [place for key, child in children for place in places(child, (*path, key))]
+    return found or [path]
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_record_holds_it_is_read_and_summarized_or_refused(
+    play: Play, tmp_path: Path, data: st.DataObject
+) -> None:
+    content = json.loads(play(SCRIPT)[0].model_dump_json())
+    *way, last = data.draw(st.sampled_from(places(content)))
+    holder = content
+    for key in way:
+        holder = holder[key]
+    holder[last] = data.draw(st.sampled_from(HOSTILE))
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(content))
+    try:
+        record = read_record(file)
+    except RecordError as error:
+        assert len(str(error)) < 1000  # noqa: PT017
+    else:
+        assert summarize(record.samples_ns).count == len(record.samples_ns)
+        paired_ratio(record, record)
+
+
+def test_a_pipe_is_no_record(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RecordError, match="not a regular file"):
+        read_record(tmp_path / "pipe")
+
+
+def test_a_bundle_of_the_longest_name_has_a_record_too(play: Play, tmp_path: Path) -> None:
+    record = play(SCRIPT)[0]
+    bundle = record.bundle.model_copy(update={"name": "ü" * 127})
+    (file,) = write_records(tmp_path, [record.model_copy(update={"bundle": bundle})])
+    assert file.is_file()

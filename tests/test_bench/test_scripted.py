@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from care_mobile.bench.devices.scripted import Event, EventKind, Script, read_script
 from care_mobile.bench.environment import ThermalStatus
 from care_mobile.bench.record import Outcome, RecordKind, RunRecord, WarningCode
+from care_mobile.bench.stats import paired_ratio, summarize
 from care_mobile.errors import UsageError
 
 Play = Callable[..., list[RunRecord]]
@@ -76,6 +79,15 @@ def test_a_script_is_read_from_json(tmp_path: Path) -> None:
         ('{"default_ns": []}', "default_ns"),
         ('{"latencies_ns": {"a": [0.5]}}', "latencies_ns.a.0"),
         ('{"events": [{"kind": "explode", "block": 1}]}', "events.0.kind"),
+        ('{"default_ns": [-1]}', "default_ns.0"),
+        ('{"default_ns": [1e400]}', "default_ns.0"),
+        (f'{{"default_ns": [{10**400}]}}', "default_ns.0"),
+        (f'{{"latencies_ns": {{"a": [{2**63}]}}}}', "latencies_ns.a.0"),
+        ('{"events": [{"kind": "throttle", "block": 1, "factor": 1e308}]}', "factor"),
+        ('{"events": [{"kind": "throttle", "block": 1, "factor": Infinity}]}', "factor"),
+        ('{"events": [{"kind": "throttle", "block": 1, "factor": NaN}]}', "factor"),
+        ('{"events": [{"kind": "fail", "block": 10000000000000000000000}]}', "block"),
+        ("[" * 100_000, "the file"),
     ],
 )
 def test_a_bad_script_is_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -88,3 +100,38 @@ def test_a_bad_script_is_one_line(tmp_path: Path, text: str, says: str) -> None:
 def test_a_missing_script_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_script(tmp_path / "none.json")
+
+
+def test_a_clock_that_runs_over_loses_the_device(play: Play) -> None:
+    slow = tuple(Event(kind=EventKind.THROTTLE, block=1, factor=1000.0) for _ in range(5))
+    record = play(Script(default_ns=(3600 * 10**9,), events=slow))[0]
+    assert record.outcome is Outcome.DEVICE_LOST
+    assert "ran over" in record.reason
+
+
+LATENCIES = st.lists(st.integers(0, 3600 * 10**9), min_size=1, max_size=4).map(tuple)
+EVENTS = st.lists(
+    st.builds(
+        Event,
+        kind=st.sampled_from(EventKind),
+        block=st.integers(0, 999),
+        bundle=st.none() | st.sampled_from("ab"),
+        factor=st.floats(0.001, 1000),
+    ),
+    max_size=6,
+).map(tuple)
+
+
+@given(default=LATENCIES, events=EVENTS, functional=st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_script_says_its_session_is_summarized(
+    play: Play, default: tuple[int, ...], events: tuple[Event, ...], functional: bool
+) -> None:
+    records = play(Script(default_ns=default, events=events, functional=functional), blocks=2)
+    for record in records:
+        assert RunRecord.model_validate_json(record.model_dump_json()) == record
+        if record.samples_ns:
+            assert summarize(record.samples_ns).median_ns >= 0
+        if record.outcome is Outcome.COMPLETED and not functional:
+            ratio = paired_ratio(record, record)
+            assert ratio.ratio == 1
