@@ -1,8 +1,13 @@
-"""How far two arrays are apart."""
+"""How far two arrays are apart.
+
+Infinities of one sign at the same places agree and are left out of the numbers; NaN agrees with
+nothing, NaN included.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,26 +15,59 @@ from numpy.typing import NDArray
 MAX_DB = 200.0
 """PSNR of equal arrays, which have none."""
 
+Floats = NDArray[np.float64]
 
-def psnr_db(want: NDArray[np.float64], have: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio: 20 log10(max |want| / root mean square of the difference).
 
-    NaN or infinity in either is the worst there is.
+def comparable(want: NDArray[Any], have: NDArray[Any]) -> bool:
+    """Whether a difference can be taken: equal shapes, no NaN, infinities in the same places."""
+    if np.shape(want) != np.shape(have):
+        return False
+    odd = ~(np.isfinite(want) & np.isfinite(have))
+    return bool(np.all(np.asarray(want)[odd] == np.asarray(have)[odd]))
+
+
+def peak(array: NDArray[Any]) -> float:
+    """The largest finite magnitude; 0 where there is none."""
+    finite = np.abs(np.asarray(array, np.float64)[np.isfinite(array)])
+    return float(finite.max(initial=0.0))
+
+
+def psnr_db(want: Floats, have: Floats, against: float | None = None) -> float:
+    """Peak signal-to-noise ratio: 20 log10(peak / root mean square of the difference).
+
+    Arrays that are not `comparable` have the worst there is.
+
+    Args:
+        against: the peak; the largest finite magnitude in `want` if None.
     """
-    error = math.sqrt(float(np.mean((want - have) ** 2))) if want.size else 0.0
-    peak = float(np.abs(want).max(initial=0.0))
-    if not math.isfinite(error):
+    if not comparable(want, have):
         return -MAX_DB
+    finite = np.isfinite(want)
+    with np.errstate(over="ignore"):
+        difference = np.where(finite, want, 0.0) - np.where(finite, have, 0.0)
+        count = max(1, int(np.count_nonzero(finite)))
+        error = math.sqrt(float(np.sum(difference**2)) / count)
     if error == 0.0:
         return MAX_DB
-    if peak == 0.0:
+    highest = peak(want) if against is None else against
+    if not math.isfinite(error) or highest == 0.0:
         return -MAX_DB
-    return max(-MAX_DB, min(MAX_DB, 20.0 * math.log10(peak / error)))
+    return max(-MAX_DB, min(MAX_DB, 20.0 * math.log10(highest / error)))
 
 
-def cosine(want: NDArray[np.float64], have: NDArray[np.float64]) -> float:
-    """Cosine of the angle between two arrays taken as vectors; 1 for two zero vectors."""
-    norms = float(np.linalg.norm(want) * np.linalg.norm(have))
-    if norms == 0.0:
+def cosine(want: Floats, have: Floats) -> float:
+    """Cosine of the angle between two arrays taken as vectors; 1 for two zero vectors.
+
+    0 for arrays that are not `comparable`.
+    """
+    if not comparable(want, have):
+        return 0.0
+    finite = np.isfinite(want)
+    want, have = want[finite], have[finite]
+    sizes = peak(want), peak(have)
+    if not all(sizes):
         return float(np.array_equal(want, have))
+    # Scaled first, so that no square leaves the range of floats.
+    want, have = want / sizes[0], have / sizes[1]
+    norms = float(np.linalg.norm(want) * np.linalg.norm(have))
     return min(1.0, max(-1.0, float(np.vdot(want, have)) / norms))

@@ -128,7 +128,14 @@ class Census(Frozen):
 
 
 class ProbeResult(Frozen):
-    """Difference between bundle and reference on one probe set."""
+    """Difference between bundle and reference on one probe set.
+
+    Attributes:
+        equal_share: of outputs in whole numbers or truth values, the share that is equal; the
+            worst of them. PSNR, distance and cosine are of the outputs in floating point.
+        finite: no NaN, and infinities only where the reference has the same.
+        note: what must be said of the probe set or of the comparison.
+    """
 
     probes: str
     count: int
@@ -136,18 +143,24 @@ class ProbeResult(Frozen):
     psnr_db: float
     cosine: float
     top1_agreement: float | None = None
+    equal_share: float | None = None
     finite: bool = True
     passed: bool
+    note: str = ""
 
 
 class Parity(Frozen):
-    """`verified`, `failed`, or `unverified` with the reason it could not be checked here."""
+    """`verified`, `failed`, or `unverified` with the reason it could not be checked here.
+
+    `left_out` names probe sets that this network cannot be compared on, with the reason.
+    """
 
     status: Literal["verified", "failed", "unverified"]
     runtime: str | None = None
     reason: str = ""
     thresholds: dict[str, float] = Field(default_factory=dict)
     results: tuple[ProbeResult, ...] = ()
+    left_out: dict[str, str] = Field(default_factory=dict)
 
     def on(self, probes: str) -> ProbeResult | None:
         """The result on one probe set, if it was run."""

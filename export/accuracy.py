@@ -36,7 +36,8 @@ class Labelled:
             images=len(truth),
             top1=float(np.mean(given == truth)),
             reference_top1=float(np.mean(reference == truth)),
-            agreement=float(np.mean(given == reference)),
+            # Two answers of NaN agree on nothing.
+            agreement=float(np.mean((given == reference) & (given >= 0))),
         )
 
 

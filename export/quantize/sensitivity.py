@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
 
-from care_mobile.agreement import psnr_db
+from care_mobile.agreement import MAX_DB, psnr_db
 from care_mobile.inputs import Array
 
 from ..eager import flatten
@@ -58,9 +58,13 @@ def rank(
     for index, layer in enumerate(layers):
         outputs = [run.with_quantized(layer) for run in runs]
         psnr = min(
-            psnr_db(want.double().numpy(), have.double().numpy())
-            for run, quantized in zip(runs, outputs, strict=True)
-            for want, have in zip(run.outputs, quantized, strict=True)
+            (
+                psnr_db(want.double().numpy(), have.double().numpy())
+                for run, quantized in zip(runs, outputs, strict=True)
+                for want, have in zip(run.outputs, quantized, strict=True)
+                if want.is_floating_point()  # indices and masks have no PSNR
+            ),
+            default=MAX_DB,
         )
         operator = str(layer.target).removeprefix("aten.").partition(".")[0]
         found.append(LayerDamage(node=layer.name, operator=operator, psnr_db=round(psnr, 2)))

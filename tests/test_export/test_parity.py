@@ -5,15 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from care_mobile.agreement import MAX_DB, cosine, psnr_db
+from care_mobile.export.judgement import Threshold
 from care_mobile.export.parity import (
-    MAX_DB,
     ORDINARY,
     THRESHOLDS,
-    Threshold,
     compare,
-    cosine,
     measure,
-    psnr_db,
     stacked,
 )
 from care_mobile.export.targets import TARGETS

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...agreement import MAX_DB, psnr_db
+from ...agreement import psnr_db
 from ...coreml import MLPackage, Operation, Ref, TensorType
 from ...coreml.types import FLOATS
 from ...errors import RuntimeFailure
@@ -170,12 +170,8 @@ def _entry(
 
 
 def _psnr(want: NDArray[Any], have: NDArray[Any]) -> float:
-    """In dB, rounded; the lowest there is where one is finite and the other not."""
-    want, have = np.asarray(want, np.float64), np.asarray(have, np.float64)
-    finite = np.isfinite(want)
-    if not np.array_equal(finite, np.isfinite(have)):
-        return -MAX_DB
-    return round(psnr_db(np.where(finite, want, 0.0), np.where(finite, have, 0.0)), 2)
+    """In dB, rounded; the lowest there is where NaN or unlike infinities are in either."""
+    return round(psnr_db(np.asarray(want, np.float64), np.asarray(have, np.float64)), 2)
 
 
 def _float_type(operation: Operation) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...agreement import psnr_db
+from ...agreement import MAX_DB, psnr_db
 from ...coreml import MLPackage
 from ...frozen import Frozen
 from .divergence import OnOperation, OperationDivergence, against_exact, consumers
@@ -92,15 +92,14 @@ def _agreement(
     keep: frozenset[str],
 ) -> float:
     outputs = _floats(Interpreter(package, Numerics.DECLARED, keep).run(inputs))
-    return round(min(psnr_db(a, b) for a, b in zip(exact, outputs, strict=True)), 2)
+    pairs = zip(exact, outputs, strict=True)
+    return round(min((psnr_db(a, b) for a, b in pairs), default=MAX_DB), 2)
 
 
 def _floats(outputs: Mapping[str, Any]) -> list[AnyArray]:
-    """Outputs that are numbers, a classifier's scores among them; non-finite ones as zero."""
-    arrays = []
-    for value in outputs.values():
-        if isinstance(value, dict):
-            arrays.append(np.array(list(value.values()), np.float64))
-        elif np.issubdtype(np.asarray(value).dtype, np.number):
-            arrays.append(np.asarray(value, np.float64))
-    return [np.nan_to_num(array, posinf=0.0, neginf=0.0) for array in arrays]
+    """Outputs in floating point, a classifier's scores among them."""
+    arrays = [
+        np.array(list(value.values())) if isinstance(value, dict) else np.asarray(value)
+        for value in outputs.values()
+    ]
+    return [a.astype(np.float64) for a in arrays if np.issubdtype(a.dtype, np.floating)]
