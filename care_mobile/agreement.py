@@ -7,7 +7,7 @@ nothing, NaN included.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,25 @@ def peak(array: NDArray[Any]) -> float:
     return float(finite.max(initial=0.0))
 
 
+class Distance(NamedTuple):
+    """Differences of two `comparable` arrays where they are finite."""
+
+    largest: float
+    rms: float
+
+
+def distance(want: Floats, have: Floats) -> Distance:
+    """The largest difference and the root of the mean of all squared; infinite beyond floats."""
+    finite = np.isfinite(want)
+    with np.errstate(over="ignore"):
+        gap = np.abs(want[finite] - have[finite])
+    largest = float(gap.max(initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return Distance(largest, largest)
+    # Scaled first, so that no square leaves the range of floats.
+    return Distance(largest, largest * math.sqrt(float(np.mean((gap / largest) ** 2))))
+
+
 def psnr_db(want: Floats, have: Floats, against: float | None = None) -> float:
     """Peak signal-to-noise ratio: 20 log10(peak / root mean square of the difference).
 
@@ -42,11 +61,7 @@ def psnr_db(want: Floats, have: Floats, against: float | None = None) -> float:
     """
     if not comparable(want, have):
         return -MAX_DB
-    finite = np.isfinite(want)
-    with np.errstate(over="ignore"):
-        difference = np.where(finite, want, 0.0) - np.where(finite, have, 0.0)
-        count = max(1, int(np.count_nonzero(finite)))
-        error = math.sqrt(float(np.sum(difference**2)) / count)
+    error = distance(want, have).rms
     if error == 0.0:
         return MAX_DB
     highest = peak(want) if against is None else against
@@ -67,7 +82,6 @@ def cosine(want: Floats, have: Floats) -> float:
     sizes = peak(want), peak(have)
     if not all(sizes):
         return float(np.array_equal(want, have))
-    # Scaled first, so that no square leaves the range of floats.
     want, have = want / sizes[0], have / sizes[1]
     norms = float(np.linalg.norm(want) * np.linalg.norm(have))
     return min(1.0, max(-1.0, float(np.vdot(want, have)) / norms))

@@ -33,6 +33,8 @@ CROP_FRACTION = 224 / 256
 """Share of the resized image that the centre crop keeps: the authors' 256 -> 224."""
 MAX_SIDE = 4096
 MAX_CHANNELS = 4096
+_PIXEL_SLACK = 1e-5
+"""Rounding of a pixel in 0..1."""
 
 
 class InputRange(str, Enum):
@@ -120,6 +122,15 @@ class Preprocessing(Frozen):
         scale, shift = (_column(v) for v in self.affine())
         return ((x - shift) / scale).astype(np.float32)
 
+    def from_pixels(self, p: NDArray[Any]) -> Array:
+        """Values in the input range of pixels p in 0..1, (N, C, H, W)."""
+        return self.denormalize((p - _column(self.mean)) / _column(self.std))
+
+    def holds_pixels(self, u: Array) -> bool:
+        """Whether values u in the input range are what pixels can be."""
+        pixels = self.normalize(u) * _column(self.std) + _column(self.mean)
+        return bool(np.all((pixels > -_PIXEL_SLACK) & (pixels < 1.0 + _PIXEL_SLACK)))
+
     def from_image(self, image: Image) -> Array:
         """One image as (1, C, H, W) in the input range."""
         from PIL import Image as pil
@@ -190,3 +201,22 @@ def probe_sets(preprocessing: Preprocessing, seed: int = 0) -> dict[str, Array]:
         "constant": preprocessing.denormalize(flat),
         "large-range": preprocessing.denormalize(30.0 * rng.standard_normal((2, *shape))),
     }
+
+
+def pixel_probe_sets(preprocessing: Preprocessing, seed: int = 0) -> dict[str, Array]:
+    """Stand-ins, by name, that stay within the range of pixels, for networks that check it.
+
+    `seeded` is noise over the whole range, `constant` two shades of grey, `tiny-denominator`
+    almost flat.
+    """
+    size = preprocessing.resolution
+    shape = (preprocessing.channels, size.height, size.width)
+    rng = np.random.default_rng(seed)
+    almost = 0.5 + 1e-3 * rng.uniform(-1.0, 1.0, (1, *shape))
+    pixels = {
+        "seeded": rng.uniform(0.0, 1.0, (4, *shape)),
+        "zeros": np.broadcast_to(np.clip(_column(preprocessing.mean), 0.0, 1.0), (1, *shape)),
+        "constant": np.stack([np.full(shape, 0.25), np.full(shape, 0.75)]),
+        "tiny-denominator": almost,
+    }
+    return {name: preprocessing.from_pixels(stack) for name, stack in pixels.items()}

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care_mobile.agreement import comparable, cosine, peak, psnr_db
+from care_mobile.agreement import Distance, comparable, cosine, distance, peak, psnr_db
 
 Moves = Callable[[], Sequence[NDArray[Any]]]
 """The same output of the reference when rounding moves the network; expensive, asked for late."""
 
 _RMS_FACTOR, _PEAK_FACTOR, _SHARE_FACTOR = 4.0, 8.0, 4.0
-"""How much further than the network's own rounding a bundle's may lead: it sums in another order."""
+"""How much further than the network's own rounding a bundle's may lead, which sums differently."""
 _ROUNDING_FLOOR_DB = 60.0
 """What no rounding excuses on inputs as a user has them."""
 _FLOAT32_NOISE = 1e-6
@@ -101,7 +101,7 @@ def judge(
         beyond = not strict and not np.isfinite(want).all()
         passed = beyond or (not demanded and not np.isnan(want).any())
         return Judged(0.0, psnr_db(want, have), 0.0, passed=passed, finite=False, note=note)
-    found = _Distance.of(want, have)
+    found = distance(want, have)
     psnr, note = psnr_db(want, have), ""
     passed = not demanded or _within(psnr, found, limit, peak(want))
     if not passed and not textured and limit.near_zero_db is not None:
@@ -116,33 +116,21 @@ def judge(
     return Judged(found.largest, psnr, cosine(want, have), passed, note=note)
 
 
-@dataclass(frozen=True)
-class _Distance:
-    largest: float
-    rms: float
-
-    @classmethod
-    def of(cls, want: NDArray[np.float64], have: NDArray[np.float64]) -> _Distance:
-        finite = np.isfinite(want)
-        gap = np.abs(want[finite] - have[finite])
-        return cls(float(gap.max(initial=0.0)), float(np.sqrt(np.mean(gap**2))) if gap.size else 0.0)
-
-
-def _within(psnr: float, found: _Distance, limit: Threshold, highest: float) -> bool:
+def _within(psnr: float, found: Distance, limit: Threshold, highest: float) -> bool:
     assert limit.min_psnr_db is not None
     return psnr >= limit.min_psnr_db and _close(found, limit, highest)
 
 
-def _close(found: _Distance, limit: Threshold, highest: float) -> bool:
+def _close(found: Distance, limit: Threshold, highest: float) -> bool:
     return limit.max_abs is None or found.largest <= limit.max_abs * max(1.0, highest)
 
 
 def _rounding(
-    want: NDArray[np.float64], found: _Distance, psnr: float, strict: bool, moves: Moves
+    want: NDArray[np.float64], found: Distance, psnr: float, strict: bool, moves: Moves
 ) -> tuple[bool, str]:
     """Whether the network's own rounding explains a distance, and what it amounts to."""
     others = [other.astype(np.float64) for other in moves()]
-    own = [_Distance.of(want, other) for other in others if comparable(want, other)]
+    own = [distance(want, other) for other in others if comparable(want, other)]
     if not own:
         return False, ""
     level = min(psnr_db(want, other) for other in others if comparable(want, other))
@@ -172,7 +160,7 @@ def _whole(
     numbers = want.astype(np.float64), have.astype(np.float64)
     finite = comparable(*numbers)
     return Judged(
-        max_abs=_Distance.of(*numbers).largest if finite else 0.0,
+        max_abs=distance(*numbers).largest if finite else 0.0,
         psnr_db=psnr_db(*numbers),
         cosine=cosine(*numbers),
         passed=passed,

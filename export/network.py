@@ -13,24 +13,25 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from care_mobile.bundle import Calibration, PassReport, TensorSpec, Weights
-from care_mobile.errors import ModelError, OutputError, UsageError
-from care_mobile.inputs import Array, Preprocessing, Resolution, probe_sets
+from care_mobile.errors import OutputError, UsageError
+from care_mobile.inputs import Array, Preprocessing, Resolution
 from care_mobile.models.catalog import create_model
 from care_mobile.models.checkpoint import load_weights
 from care_mobile.models.macs import count_macs, count_parameters
 
-from . import probes
 from .accuracy import Labelled, label
-from .capture import capture, output_specs, plain_array
+from .capture import capture, output_specs
 from .checks import check_labels
-from .eager import answer, copied
+from .eager import copied
 from .equivalence import reparameterize
-from .parity import ORDINARY, Arrays, stacked
+from .parity import ORDINARY, Arrays
 from .quantize.calibration import BUILT_IN, built_in, from_folder, store
+from .reference import Reference, answers, reference
 from .reparam import Pass, further
 from .reparam.attention_range import note_largest
 from .request import ExportRequest
 from .result import NetworkResult
+from .rounding import Rounding
 from .targets import Variant
 
 
@@ -43,8 +44,8 @@ class Network:
     preprocessing: Preprocessing
     programs: dict[Variant, Path]
     outputs: dict[Variant, tuple[TensorSpec, ...]]
-    probes: dict[str, Array]
-    reference: dict[str, Arrays]
+    truth: Reference
+    rounding: Rounding
     calibration: Calibration | None = None
     calibration_file: Path | None = None
     """Its images, as `LowerJob.calibration` wants them."""
@@ -54,11 +55,18 @@ class Network:
         """All passes that made the program of `target`, in order."""
         return self.result.passes + self.result.target_passes.get(target, ())
 
+    @property
+    def probes(self) -> dict[str, Array]:
+        """Probe sets (n, C, H, W) in the bundle's range."""
+        return self.truth.inputs
+
     def reference_for(self, variant: Variant) -> dict[str, Arrays]:
         """The reference's outputs as `variant` presents them."""
-        if not variant.softmax:
-            return self.reference
-        return {name: [_softmax(a) for a in arrays] for name, arrays in self.reference.items()}
+        return {name: _presented(arrays, variant) for name, arrays in self.truth.answers.items()}
+
+    def moved_for(self, variant: Variant, probes: str, bits: int) -> list[Arrays]:
+        """What rounding makes of them; see `Rounding.moved`."""
+        return [_presented(arrays, variant) for arrays in self.rounding.moved(probes, bits)]
 
 
 def prepare(
@@ -79,8 +87,7 @@ def prepare(
     model = create_model(name, **request.model_options()).eval()
     weights = load_weights(model, request.weights_for(name), request.checkpoint_entry)
     preprocessing = request.preprocessing(resolution)
-    inputs = _probes(request, model, preprocessing)
-    reference = {key: _reference(model, preprocessing, stack) for key, stack in inputs.items()}
+    truth = reference(name, model, preprocessing, request.seed, whole=request.options.image_input)
 
     calibration, calibration_file = None, None
     if request.calibrates():
@@ -92,9 +99,9 @@ def prepare(
     labelled = None
     if request.data is not None:
         on_step("answering the labelled images")
-        labelled = _labelled(request, request.data, model, preprocessing, reference)
+        labelled = _labelled(request, request.data, model, preprocessing, truth.answers)
 
-    note_largest(model, _ordinary_inputs(preprocessing, inputs))
+    note_largest(model, _ordinary_inputs(preprocessing, truth.inputs))
 
     on_step("proving each reparameterization in float64")
     shared = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
@@ -113,7 +120,8 @@ def prepare(
         resolution=resolution,
         parameters=count_parameters(model),
         macs=count_macs(
-            copied(model), torch.from_numpy(preprocessing.normalize(inputs["zeros"])).float()
+            copied(model),
+            torch.from_numpy(preprocessing.normalize(truth.inputs["zeros"])).float(),
         ),
         weights=weights.source,
         random_weights=weights.random,
@@ -133,8 +141,8 @@ def prepare(
         preprocessing,
         programs,
         outputs,
-        inputs,
-        reference,
+        truth,
+        Rounding(copied(model), preprocessing, truth.inputs),
         calibration,
         calibration_file,
         labelled,
@@ -164,9 +172,9 @@ def _labelled(
     data: Path,
     model: nn.Module,
     preprocessing: Preprocessing,
-    reference: Mapping[str, Arrays],
+    answered: Mapping[str, Arrays],
 ) -> Labelled:
-    scores = reference["zeros"]
+    scores = answered["zeros"]
     if len(scores) != 1 or scores[0].ndim != 2:
         raise UsageError("--data needs a network with one output of scores per class")
     return label(
@@ -175,7 +183,7 @@ def _labelled(
         request.seed,
         scores[0].shape[1],
         preprocessing,
-        lambda image: _reference(model, preprocessing, image)[0],
+        lambda image: answers(model, torch.from_numpy(preprocessing.normalize(image)).float())[0],
     )
 
 
@@ -204,36 +212,8 @@ def _save(program: ExportedProgram, path: Path) -> None:
         ) from error
 
 
-def _probes(
-    request: ExportRequest, model: nn.Module, preprocessing: Preprocessing
-) -> dict[str, Array]:
-    """All probe sets; whole numbers in 0..255 where an image input can hold nothing else."""
-    try:
-        delicate = probes.tiny_denominator(copied(model), preprocessing, request.seed)
-    except Exception as error:  # the first time the user's network runs
-        raise ModelError(
-            f"the network fails on an input of {preprocessing.channels} channels and "
-            f"{preprocessing.resolution} px: {error}",
-            "check --resolution and --in-channels",
-        ) from error
-    stacks = probe_sets(preprocessing, request.seed) | {probes.NAME: delicate}
-    if request.options.image_input:
-        stacks = {key: np.clip(np.rint(stack), 0, 255) for key, stack in stacks.items()}
-    return stacks
-
-
-@torch.no_grad()
-def _reference(model: nn.Module, preprocessing: Preprocessing, stack: Array) -> Arrays:
-    """Outputs of the eager float32 network, one input at a time, stacked per output."""
-    x = torch.from_numpy(preprocessing.normalize(stack)).float()
-    rows = [[plain_array(output) for output in answer(model, image[None])] for image in x]
-    try:
-        return stacked(rows)
-    except ValueError as error:
-        raise ModelError(
-            "an output of the network has another shape for every image",
-            "phones need fixed shapes: pad it, or leave it out",
-        ) from error
+def _presented(arrays: Arrays, variant: Variant) -> Arrays:
+    return [_softmax(array) for array in arrays] if variant.softmax else arrays
 
 
 def _softmax(logits: Array) -> Array:

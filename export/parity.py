@@ -21,7 +21,8 @@ Arrays = list[NDArray[Any]]
 """One array (n, ...) per output of the network, n inputs stacked."""
 
 Moved = Callable[[str, int], Sequence[Arrays]]
-"""The reference's answers on a probe set when its weights and inputs are rounded to so many bits."""
+"""The reference's answers on a probe set when weights and inputs are rounded to so many bits."""
+
 
 def stacked(answers: Sequence[Sequence[NDArray[Any]]]) -> Arrays:
     """The outputs of n inputs, each of batch one, as one array per output.
@@ -41,6 +42,8 @@ def stacked(answers: Sequence[Sequence[NDArray[Any]]]) -> Arrays:
 
 TEXTURED = ("seeded", "photos")
 ORDINARY = (*TEXTURED, "zeros", "constant")
+FAR = ("large-range",)
+"""Beyond what images hold: a network that fails or overflows there is not judged there."""
 FLAT = ("zeros", "constant")
 """Ordinary for floats; a limit of their own where a quantizer has seen textures only."""
 

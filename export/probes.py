@@ -33,6 +33,8 @@ def tiny_denominator(model: nn.Module, preprocessing: Preprocessing, seed: int =
         signs = np.sign(rng.standard_normal((2, 1, preprocessing.channels, 1, 1)))
         candidates += [a * sign + noise for a in _AMPLITUDES for sign in signs]
     inputs = [preprocessing.denormalize(x) for x in candidates]
+    if len(inputs) == 1:
+        return inputs[0]
     return min(inputs, key=lambda u: _smallest_normalizer(model, preprocessing.normalize(u)))
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,7 @@ def _verify(
     folder: Path,
     manifest: Manifest,
 ) -> Manifest:
-    reference = network.reference_for(order.variant)
+    variant = order.variant
     parities = []
     for verifier in order.target.verifiers:
         found = get_runtime(verifier).availability()
@@ -262,7 +263,16 @@ def _verify(
         with tempfile.TemporaryDirectory(prefix="care-parity-") as scratch:
             outputs = worker.run(folder, verifier, network.probes, Path(scratch))
         parities.append(
-            compare(reference, outputs, order.target.name, manifest.precision, verifier)
+            compare(
+                network.reference_for(variant),
+                outputs,
+                order.target.name,
+                manifest.precision,
+                verifier,
+                moved=partial(network.moved_for, variant),
+                notes=network.truth.notes,
+                left_out=network.truth.left_out,
+            )
         )
     update = {"parity": parities[0], "other_parity": tuple(parities[1:])}
     return bundles.write_manifest(folder, manifest.model_copy(update=update))
@@ -276,11 +286,12 @@ def _half_precision(network: Network, worker: Worker, folder: Path) -> HalfPreci
 
 def _describe(name: str, parity: Parity) -> tuple[str, str]:
     worst = min((r for r in parity.results if not r.passed), key=lambda r: r.psnr_db)
-    what = "holds NaN or infinity" if not worst.finite else f"is {worst.psnr_db:.1f} dB"
+    said = f": {worst.note}" if worst.note else ""
+    what = f"is {worst.psnr_db:.1f} dB, max abs {worst.max_abs:.1e}{said}"
     limits = ", ".join(f"{key} {value:g}" for key, value in parity.thresholds.items())
     return (
-        f"{name} differs from the reference on {parity.runtime}: probe set {worst.probes} {what}, "
-        f"max abs {worst.max_abs:.1e} (limits: {limits})",
+        f"{name} differs from the reference on {parity.runtime}: probe set {worst.probes} "
+        f"{what if worst.finite else worst.note} (limits: {limits})",
         "--keep-failed keeps the bundle for inspection",
     )
 

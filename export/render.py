@@ -216,7 +216,12 @@ def _verification(parity: Parity) -> list[str]:
     beyond = [result.probes for result in parity.results if result.passed and not result.finite]
     if beyond:
         lines.append(f"{', '.join(beyond)} inputs leave the range of its precision (not judged)")
-    return lines
+    lines += [f"{probes} left out: {why}" for probes, why in parity.left_out.items()]
+    noted: dict[str, list[str]] = {}
+    for result in parity.results:
+        if result.note and result.passed and result.finite:
+            noted.setdefault(result.note, []).append(result.probes)
+    return lines + [f"{', '.join(sets)}: {note}" for note, sets in noted.items()]
 
 
 def _agreement(parity: Parity | None) -> tuple[str, str, str]:
