@@ -95,7 +95,7 @@ def prepare(
         calibration_file = scratch / f"calibration-{resolution}.npz"
         calibration = _calibration(request, preprocessing, calibration_file)
 
-    _check_labels(request, name, reference)
+    _check_labels(request, name, truth.answers)
     labelled = None
     if request.data is not None:
         on_step("answering the labelled images")

@@ -12,13 +12,14 @@ from pathlib import Path
 import torch
 
 from care_mobile import bundle as bundles
+from care_mobile.errors import CareError
 from care_mobile.processes.scratch import scratch as scratch_folder
 
 from .network import Network, prepare
-from .produce import produce
+from .produce import produce, refusal
 from .reparam import select
 from .request import ExportRequest
-from .result import BundleResult, ExportReport
+from .result import BundleResult, ExportReport, Status
 from .worker import Worker
 
 OnStep = Callable[[str, str], None]
@@ -30,11 +31,11 @@ def export_bundles(
 ) -> ExportReport:
     """Export every model of `request` at every resolution to every target.
 
-    A target that fails does not lose the others: its result says why.
+    A target that fails does not lose the others, nor one network of several: the result says why.
 
     Raises:
-        CareError: for what concerns the whole request: names, weights, the output folder, a
-            pass that is not exact.
+        CareError: for what concerns the whole request: names, weights, the output folder; what is
+            wrong with a network, if no other stands.
     """
     started = time.monotonic()
     request = request.checked()
@@ -49,6 +50,7 @@ def export_bundles(
     variants = {order.label: order.variant for order in orders}
     networks: list[Network] = []
     futures: list[Future[BundleResult]] = []
+    refused: list[CareError] = []
     with ExitStack() as stack:
         stack.enter_context(_one_core_for_the_workers())
         stack.enter_context(scratch_folder())
@@ -63,15 +65,23 @@ def export_bundles(
             lanes[target.name] = thread, worker
         for model, size in subjects:
             label = f"{model} {size}"
-            network = prepare(
-                request,
-                model,
-                size,
-                passes,
-                variants,
-                scratch,
-                lambda step, s=label: on_step(s, step),  # type: ignore[misc]
-            )
+            try:
+                network = prepare(
+                    request,
+                    model,
+                    size,
+                    passes,
+                    variants,
+                    scratch,
+                    lambda step, s=label: on_step(s, step),  # type: ignore[misc]
+                )
+            except CareError as error:
+                refused.append(error)
+                if len(refused) == len(subjects):
+                    raise refused[0] from None
+                on_step(label, Status.FAILED.value)
+                futures += [_done(refusal(request, model, size, o, error)) for o in orders]
+                continue
             on_step(label, "prepared")
             networks.append(network)
             for order in orders:
@@ -94,6 +104,12 @@ def export_bundles(
         bundles=tuple(results),
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _done(result: BundleResult) -> Future[BundleResult]:
+    future: Future[BundleResult] = Future()
+    future.set_result(result)
+    return future
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from care_mobile import bundle as bundles
 from care_mobile.agreement import MAX_DB
 from care_mobile.bundle import Manifest, Parity
 from care_mobile.errors import CareError, ParityError, TargetError
+from care_mobile.inputs import Resolution
 from care_mobile.requirements import tool_versions
 from care_mobile.runtimes import get_runtime
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
@@ -85,6 +86,22 @@ def produce(
         seconds=round(time.monotonic() - started, 2),
     )
     return result.model_copy(update=made.told() if made else {})
+
+
+def refusal(
+    request: ExportRequest, model: str, resolution: Resolution, order: Order, error: CareError
+) -> BundleResult:
+    """The result of a bundle that was not tried, since its network failed."""
+    return BundleResult(
+        name=request.bundle_name(model, order, resolution),
+        model=model,
+        target=order.target.name,
+        precision=order.precision,
+        resolution=resolution,
+        status=Status.FAILED,
+        failure=Failure.of(error),
+        seconds=0.0,
+    )
 
 
 @dataclass(frozen=True)

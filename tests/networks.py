@@ -88,3 +88,11 @@ def failing(**options: object) -> nn.Module:
 
 def not_a_module(**options: object) -> str:
     return "nothing to export"
+
+
+def broken(**options: object) -> nn.Module:
+    """A factory whose weights are NaN in one place, as after a run that diverged."""
+    network = trained(**options)
+    with torch.no_grad():
+        network.features[0].weight[0, 0, 0, 0] = float("nan")  # type: ignore[index]
+    return network

@@ -287,3 +287,57 @@ def test_weights_as_the_factory_built_them(tmp_path: Path) -> None:
     x = np.ones((1, 3, 32, 32), np.float32)
     want = trained()(torch.from_numpy(x)).detach().numpy()
     assert np.abs(session.run(None, {"image": x})[0] - want).max() < 1e-4
+
+
+def test_a_network_of_nan_is_refused_and_does_not_lose_the_others(tmp_path: Path) -> None:
+    common = ["-r", "32", "-t", "onnx", "-w", "as-built"]
+    alone = run("care-export", "-m", "networks:broken", *common, cwd=tmp_path)
+    assert alone.returncode == 2
+    assert alone.stdout == ""
+    assert "networks:broken itself answers NaN at" in alone.stderr
+    assert "on the probe set photos" in alone.stderr
+    assert "features.0.weight is not finite" in alone.stderr
+    assert not list((tmp_path / "bundles").iterdir()) if (tmp_path / "bundles").exists() else True
+    ended = run(
+        "care-export", "-m", "networks:broken", "-m", "networks:trained", *common, "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    first, second = json.loads(ended.stdout)["bundles"]
+    assert (first["status"], first["path"]) == ("failed", None)
+    assert "answers NaN" in first["failure"]["message"]
+    assert second["status"] == "verified"
+    assert [p.name for p in (tmp_path / "bundles").iterdir()] == ["trained-onnx-fp32-32x32"]
+
+
+PARTICULAR = {
+    "instance_norm": ([], []),
+    "highpass": ([], ["constant"]),
+    "attention_less_itself": ([], ["constant"]),
+    "sharp": ([], ["large-range"]),
+    "bounded": (["large-range"], []),
+    "overflowing": (["large-range"], []),
+    "fixed_mask": ([], []),
+}
+OF_PIXELS = {"gamma": (["large-range"], ["seeded"])}
+
+
+@pytest.mark.parametrize(
+    ("networks", "options"), [(PARTICULAR, ""), (OF_PIXELS, "--mean 0,0,0 --std 1,1,1")]
+)
+def test_probes_that_say_little_fail_nobody(
+    networks: dict[str, tuple[list[str], list[str]]], options: str, tmp_path: Path
+) -> None:
+    """Network -> probe sets left out, and some of those of which something must be said."""
+    models = [part for name in networks for part in ("-m", f"probed:{name}")]
+    ended = run(
+        "care-export", *models, "-r", "32", "-t", "onnx", "-w", "as-built", *options.split(),
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    for name, (left_out, noted) in networks.items():
+        parity = Bundle.open(tmp_path / "bundles" / f"{name}-onnx-fp32-32x32").manifest.parity
+        assert parity.status == "verified", name
+        assert list(parity.left_out) == left_out, name
+        assert set(noted) <= {result.probes for result in parity.results if result.note}, name
+    assert "large-range left out: the network itself" in " ".join(ended.stdout.split())
