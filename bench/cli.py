@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from care_mobile.errors import INTERRUPTED, CareError, UsageError
+from care_mobile.given import given
 from care_mobile.terminal import in_scratch, result_console, run_command, still_progress
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class InterruptedSessionError(CareError):
 @app.command()
 @in_scratch
 def bench(
+    context: typer.Context,
     *,
     bundles: Annotated[
         list[Path] | None,
@@ -69,6 +71,7 @@ def bench(
     Exit codes: 0 measured, 1 records could not be written, 2 wrong arguments, 5 a bundle is
     broken, failed or cannot run here, 130 interrupted.
     """
+    _check_output_used(context)
     from .results import summarize_session
     from .session import SessionRequest, run_session
     from .table import print_results
@@ -83,6 +86,7 @@ def bench(
         threads=threads,
         affinity=parse_cpus(affinity) if affinity is not None else None,
         seed=seed,
+        given=frozenset(given(context)),
     )
     try:
         with _progress_bar() as progress:
@@ -95,6 +99,14 @@ def bench(
     else:
         print_results(result, result_console())
     session.check()
+
+
+def _check_output_used(context: typer.Context) -> None:
+    """--output says where bundles are and records go; both can be said otherwise."""
+    if {"bundles", "records", "output"} <= given(context).keys():
+        raise UsageError(
+            "--output does nothing with bundles and --records", "leave one of the three out"
+        )
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:

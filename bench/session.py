@@ -12,6 +12,7 @@ from pathlib import Path
 from care_mobile.bundle import Bundle, check_output_folder, find_bundles
 from care_mobile.errors import CareError, MissingDependencyError, OutputError, UsageError
 from care_mobile.requirements import Availability
+from care_mobile.runtimes import get_runtime
 
 from .devices import Device, SessionStamp, get_device
 from .plan import MAX_BLOCKS, MAX_ITERATIONS, BundleIdentity, BurstSize, MeasurementPlan, make_plan
@@ -40,6 +41,8 @@ class SessionRequest:
     threads: int
     affinity: tuple[int, ...] | None
     seed: int
+    given: frozenset[str] = frozenset()
+    """Fields that somebody asked for, be it with the default value."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ def run_session(request: SessionRequest, progress: Callable[[Progress], None]) -
     there = device.availability()
     if not there.usable:
         raise MissingDependencyError(f"{device.name}: {there.detail}", there.remedy)
+    _check_device_reads(request, device)
     bundles, skipped = _usable(device, _find(request), bool(request.bundles))
+    _check_threads_read(request, device, [bundle for _, bundle in bundles])
     plan = _plan(request, [bundle for _, bundle in bundles])
     _check_records_folder(request.records)
     try:
@@ -113,6 +118,23 @@ def _check_counts(request: SessionRequest) -> None:
         if value is not None and (value < 1 or (highest is not None and value > highest)):
             bound = "1 or more" if highest is None else f"1 to {highest}"
             raise UsageError(f"{option} {value} makes no sense", f"give {bound}")
+
+
+def _check_device_reads(request: SessionRequest, device: Device) -> None:
+    for field in ("threads", "affinity"):
+        if field in request.given and field not in device.reads:
+            raise UsageError(f"--{field} does nothing on the device {device.name}", "leave it out")
+
+
+def _check_threads_read(request: SessionRequest, device: Device, bundles: Sequence[Bundle]) -> None:
+    if "threads" not in request.given or "threads" not in device.reads:
+        return
+    runtimes = dict.fromkeys(bundle.manifest.runtime for bundle in bundles)
+    if not any(get_runtime(name).takes_threads for name in runtimes):
+        raise UsageError(
+            f"--threads does nothing on {' and '.join(runtimes)}, which chooses by itself",
+            "leave it out",
+        )
 
 
 def _find(request: SessionRequest) -> list[Path]:

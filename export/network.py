@@ -95,7 +95,7 @@ def prepare(
         calibration_file = scratch / f"calibration-{resolution}.npz"
         calibration = _calibration(request, preprocessing, calibration_file)
 
-    _check_labels(request, name, truth.answers)
+    _check_classes(request, name, truth.answers)
     labelled = None
     if request.data is not None:
         on_step("answering the labelled images")
@@ -149,13 +149,23 @@ def prepare(
     )
 
 
-def _check_labels(request: ExportRequest, name: str, reference: Mapping[str, Arrays]) -> None:
-    """One label per class that the network really has."""
+def _check_classes(request: ExportRequest, name: str, reference: Mapping[str, Arrays]) -> None:
+    """As many classes as were asked for, and one label for each that the network really has."""
+    scores = reference["zeros"]
+    classifies = len(scores) == 1 and scores[0].ndim == 2
+    asked = request.num_classes
+    if asked is not None and classifies and scores[0].shape[1] != asked:
+        raise UsageError(
+            f"--num-classes {asked} does nothing for {name}: it has {scores[0].shape[1]} classes",
+            "leave it out, or have the factory take num_classes",
+        )
     if not request.options.labels:
         return
-    scores = reference["zeros"]
-    if len(scores) != 1 or scores[0].ndim != 2:
-        raise UsageError(f"--labels needs one output of scores per class, which {name} has not")
+    if not classifies:
+        raise UsageError(
+            f"--labels needs one output of scores per class, which {name} has not",
+            "leave --labels out",
+        )
     check_labels(request.options.labels, scores[0].shape[1], name)
 
 

@@ -17,9 +17,10 @@ from care_mobile.processes.scratch import scratch as scratch_folder
 
 from .network import Network, prepare
 from .produce import produce, refusal
-from .reparam import select
+from .reparam import DEFAULT, select
 from .request import ExportRequest
 from .result import BundleResult, ExportReport, Status
+from .unused import check_skipped
 from .worker import Worker
 
 OnStep = Callable[[str, str], None]
@@ -41,6 +42,7 @@ def export_bundles(
     request = request.checked()
     orders = request.orders()
     passes = select(request.with_passes, request.skip_passes)
+    check_skipped(request, [rule.name for rule in DEFAULT])
     subjects = request.subjects()
     bundles.check_output_folder(request.output)
     for model, size in subjects:

@@ -6,7 +6,7 @@ that in `model_fields_set`, and the command line passes on only what stands ther
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ def flag(field: str) -> str:
 def was_given(model: BaseModel, field: str) -> bool:
     """Whether whoever made `model` set `field` to something that asks for something."""
     value = getattr(model, field)
-    return (field in model.model_fields_set and value not in (None, (), False)) or value is True
+    # By identity: 0 equals False, and asks for something.
+    return field in model.model_fields_set and not any(value is none for none in (None, False, ()))
 
 
 def check_used(request: ExportRequest) -> None:
@@ -69,6 +70,27 @@ def _check_target_options(request: ExportRequest) -> None:
                 f"{flag(field)} does nothing for {' and '.join(chosen)}",
                 f"add {readers}, or leave it out",
             )
+
+
+def check_skipped(request: ExportRequest, shared: Sequence[str]) -> None:
+    """Raise a UsageError for a pass to skip that would not run anyway.
+
+    Args:
+        shared: names of the passes that every target gets if none is skipped.
+    """
+    skipped = dict.fromkeys(request.skip_passes)
+    if "all" in skipped and len(skipped) > 1:
+        other = next(name for name in skipped if name != "all")
+        raise UsageError(f"--skip-pass {other} does nothing with --skip-pass all", "leave it out")
+    orders = request.orders()
+    running = {"all", *shared, *(name for order in orders for name in order.variant.passes)}
+    idle = [name for name in skipped if name not in running]
+    if idle:
+        targets = " and ".join(dict.fromkeys(order.target.name for order in orders))
+        raise UsageError(
+            f"--skip-pass {idle[0]} does nothing for {targets}",
+            "that pass only runs where --with-pass asks for it",
+        )
 
 
 def _made(request: ExportRequest) -> str:

@@ -32,6 +32,8 @@ class Device(Protocol):
     """
 
     name: str
+    reads: frozenset[str]
+    """Which of a plan's `threads` and `affinity` it heeds."""
 
     def availability(self) -> Availability:
         """Whether the device itself is there."""

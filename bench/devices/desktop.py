@@ -28,6 +28,7 @@ class DesktopDevice:
     """All bundles live in this process, each in a session of its own."""
 
     name = "desktop"
+    reads = frozenset({"threads", "affinity"} if hasattr(os, "sched_setaffinity") else {"threads"})
 
     def __init__(self, instruments: Instruments | None = None) -> None:
         self._instruments = instruments or Instruments(observe=read_sensors)

@@ -89,6 +89,7 @@ class ScriptedDevice:
     """See the module's docstring."""
 
     name = "scripted"
+    reads: frozenset[str] = frozenset()
 
     def __init__(self, script: Script) -> None:
         self._script = script

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ..errors import INTERRUPTED, CareError
+from ..given import is_given
 from ..terminal import in_scratch, progress_console, result_console, run_command
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class InterruptedEvaluationError(CareError):
 @app.command()
 @in_scratch
 def care_eval(
+    context: typer.Context,
     *,
     bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundle folders.")],
     data: Annotated[
@@ -91,7 +93,7 @@ def care_eval(
         limit=limit,
         seed=seed,
         runtime=runtime,
-        threads=threads,
+        **({"threads": threads} if is_given(context, "threads") else {}),
         skip_bad=skip_bad,
         output=output,
     )

@@ -69,6 +69,7 @@ def evaluate(
     if request.reference and request.reference.resolve() not in {p.resolve() for p in paths}:
         paths = (request.reference, *paths)
     subjects = open_subjects(paths, dataset.folders, classes, request.runtime)
+    _check_threads_read(request, subjects)
     with Trials() as trials:
         for subject in subjects:
             trials.check(subject.bundle, subject.runtime.name, request.threads)
@@ -84,6 +85,14 @@ def evaluate(
     write_report(report, request.output)
     journal_path.unlink(missing_ok=True)
     return report
+
+
+def _check_threads_read(request: EvaluationRequest, subjects: list[Subject]) -> None:
+    runtimes = {subject.runtime.name: subject.runtime for subject in subjects}
+    if "threads" in request.model_fields_set and not any(
+        runtime.takes_threads for runtime in runtimes.values()
+    ):
+        raise UsageError(f"--threads does nothing on {' and '.join(runtimes)}", "leave it out")
 
 
 def _key(dataset: Dataset, subjects: list[Subject], on_image: Callable[[int, int], None]) -> Key:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from ..errors import UsageError
 from ..terminal import in_scratch, progress_console, result_console, run_command
 
 if TYPE_CHECKING:
     from ..runtimes.interpreter.divergence import Divergence
+    from .results import Inspection
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -70,6 +72,14 @@ def care_inspect(
             found = inspect(path, largest, compute_plan)
     else:
         found = inspect(path, largest, compute_plan)
+    _check_used(
+        found,
+        {
+            "--operations": operations,
+            "--divergence": divergence,
+            "--against": against is not None,
+        },
+    )
     if divergence or against:
         found = found.model_copy(update={"divergence": _diverge(path, against)})
     if as_json:
@@ -78,6 +88,16 @@ def care_inspect(
     from .render import print_inspection
 
     print_inspection(found, result_console(), operations)
+
+
+def _check_used(found: Inspection, asked: dict[str, bool]) -> None:
+    """Raise a UsageError for an option that does nothing for a file without a forecast."""
+    for option, given in asked.items():
+        if given and found.forecast is None:
+            raise UsageError(
+                f"{option} does nothing for {found.name}: it is for Core ML programs",
+                "leave it out, or name a .mlpackage",
+            )
 
 
 def _diverge(path: Path, against: Path | None) -> Divergence:

@@ -79,14 +79,20 @@ def _wanted(factory: Callable[..., Any], options: dict[str, Any]) -> dict[str, A
 
     It also says what the network eats, which a factory of one kind of image knows by itself.
     """
+    if "in_channels" in options and "in_channels" in _refused(factory, options):
+        return {key: value for key, value in options.items() if key != "in_channels"}
+    return options
+
+
+def _refused(factory: Callable[..., Any], options: dict[str, Any]) -> list[str]:
+    """Names of the options that the factory does not take, as far as its signature tells."""
     try:
-        parameters = inspect.signature(factory).parameters.values()
+        parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):  # some callables have none that can be read
-        return options
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    if takes_any or "in_channels" in {p.name for p in parameters}:
-        return options
-    return {name: value for name, value in options.items() if name != "in_channels"}
+        return []
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return []
+    return [key for key in options if key not in parameters]
 
 
 def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
@@ -106,10 +112,15 @@ def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
         ) from error
     if not callable(factory):
         raise ModelError(f"model {name!r} is no factory", "name a function or a class")
+    wanted = _wanted(factory, options)
     try:
-        model = factory(**_wanted(factory, options))
+        model = factory(**wanted)
     except Exception as error:  # anything the user's code raises
-        raise ModelError(f"model {name!r} failed: {type(error).__name__}: {error}") from error
+        refused = [f"--{key.replace('_', '-')}" for key in _refused(factory, wanted)]
+        raise ModelError(
+            f"model {name!r} failed: {type(error).__name__}: {error}",
+            f"leave {' and '.join(refused)} out: the factory does not take it" if refused else "",
+        ) from error
     if not isinstance(model, torch.nn.Module):
         raise ModelError(f"model {name!r} returned {type(model).__name__}, not an nn.Module")
     network: nn.Module = model

@@ -55,6 +55,8 @@ class Runtime(Protocol):
     """A way to run bundles here."""
 
     name: str
+    takes_threads: bool
+    """Whether it heeds `RuntimeOptions.threads`."""
 
     def availability(self) -> Availability: ...
 

@@ -88,6 +88,7 @@ class CoreMLRuntime:
     """See the module's docstring."""
 
     name = "coreml"
+    takes_threads = False
 
     def availability(self) -> Availability:
         if sys.platform != "darwin":

@@ -58,6 +58,7 @@ class CoreMLInterpreter:
     """See the module's docstring."""
 
     name = "coreml-interpreter"
+    takes_threads = False
 
     def availability(self) -> Availability:
         return Availability(True, "part of care-mobile")

@@ -81,6 +81,7 @@ class ExecuTorchRuntime:
     """See the module's docstring."""
 
     name = "executorch"
+    takes_threads = True
 
     def availability(self) -> Availability:
         return check(("executorch", "torch"), "export")

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
+RANGE_SAFE = "range-safe-attention"
+"""The pass for targets in half precision. By name: what a target wants is known before torch is
+loaded."""
+
+
 class Options(Frozen):
     """Options of all targets; each reads its own."""
 

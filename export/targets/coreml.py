@@ -17,8 +17,7 @@ from care_mobile.inputs import Array, InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
 from care_mobile.runtimes.coreml import LABELS_FILE
 
-from ..reparam.attention_range import RANGE_SAFE
-from .base import Lowered, LowerJob, Options, Variant
+from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
 from .coreml_interface import interface
 from .coreml_variants import CHOSEN, VARIANTS
 from .fast_lowering import lean_tracing
@@ -65,7 +64,7 @@ class CoreMLTarget:
     def variant(self, options: Options, precision: str) -> Variant:
         passes = VARIANTS[_FOR_INTEGERS if precision in INTEGERS else CHOSEN]
         if precision != "fp32":
-            passes = (RANGE_SAFE.name, *passes)
+            passes = (RANGE_SAFE, *passes)
         return Variant(softmax=bool(options.labels), passes=passes)
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:

@@ -14,8 +14,7 @@ from care_mobile.bundle import Census
 from care_mobile.errors import TargetError
 from care_mobile.requirements import Availability, check, version
 
-from ..reparam.attention_range import RANGE_SAFE
-from .base import Lowered, LowerJob, Options, Variant
+from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
 from .fast_lowering import lean_tracing
 from .onnx_interface import interface
 from .onnx_rewrites import rewrite
@@ -47,7 +46,7 @@ class OnnxTarget:
         return check(("torch", "onnx", "onnxscript"), "export")
 
     def variant(self, options: Options, precision: str) -> Variant:
-        passes = (RANGE_SAFE.name,) if precision == "fp16" else ()
+        passes = (RANGE_SAFE,) if precision == "fp16" else ()
         return Variant(dynamic_batch=options.dynamic_batch, passes=passes)
 
     def options_used(self, options: Options) -> dict[str, str | int | bool]:

@@ -165,3 +165,41 @@ def test_cpus(text: str, cpus: tuple[int, ...]) -> None:
 def test_no_cpus(text: str) -> None:
     with pytest.raises(UsageError, match="not a list of cpus"):
         parse_cpus(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("bundles/one", "--output", "bundles", "--records", "kept"), "--output does nothing"),
+        (("--device", "scripted=s.json", "--threads", "1"), "--threads does nothing on the device"),
+        (("--device", "scripted=s.json", "--affinity", "0"), "--affinity does nothing on the"),
+        (("core", "--device", "scripted=s.json", "--threads", "2"), "--threads does nothing on"),
+    ],
+)
+def test_an_option_that_does_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    (home / "s.json").write_text('{"default_ns": [1000]}')
+    assert run(*words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {says}")
+    assert not (home / "kept").exists()
+
+
+def test_threads_where_every_runtime_chooses_by_itself(
+    home: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from care_mobile.bench import session
+    from care_mobile.bench.devices import DesktopDevice
+    from care_mobile.bundle import Bundle
+
+    core = Bundle.open(make_bundle("core", runtime="coreml"))
+    other = Bundle.open(make_bundle("other"))
+    request = session.SessionRequest(
+        bundles=(), output=home, records=home, device="desktop", blocks=1, iterations=1,
+        threads=1, affinity=None, seed=0, given=frozenset({"threads"}),
+    )  # fmt: skip
+    session._check_threads_read(request, DesktopDevice(), [core, other])
+    with pytest.raises(UsageError, match="--threads does nothing on coreml"):
+        session._check_threads_read(request, DesktopDevice(), [core])

@@ -226,3 +226,17 @@ def test_core_ml_has_a_stand_in(classifier: Classifier, monkeypatch: pytest.Monk
     with pytest.raises(UsageError, match="does not run on onnxruntime") as caught:
         choose_runtime(bundle, "onnxruntime")
     assert caught.value.hint == "it runs on coreml or coreml-interpreter"
+
+
+def test_threads_where_the_runtime_chooses_by_itself(
+    classifier: Classifier, eight: Path, tmp_path: Path
+) -> None:
+    """The interpreter runs in one thread whatever is asked for."""
+    bundle = classifier(target="coreml", runtime="coreml")
+    for threads in (1, 4):
+        request = EvaluationRequest(
+            bundles=(bundle,), data=eight, runtime="coreml-interpreter", threads=threads,
+            output=tmp_path / "result.json",
+        )  # fmt: skip
+        with pytest.raises(UsageError, match="--threads does nothing on coreml-interpreter"):
+            evaluate(request)

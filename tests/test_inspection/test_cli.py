@@ -180,3 +180,11 @@ def test_divergence(run: Run, small_package: Path) -> None:
     found = Inspection.model_validate_json(out).divergence
     assert found is not None
     assert found.first is None
+
+
+@pytest.mark.parametrize("option", ["--operations", "--divergence", "--against"])
+def test_an_option_for_core_ml_on_another_file(run: Run, small_onnx: Path, option: str) -> None:
+    words = [option, small_onnx] if option == "--against" else [option]
+    code, out, err = run(small_onnx, *words)
+    assert (code, out) == (2, "")
+    assert f"{option} does nothing for {small_onnx.name}: it is for Core ML programs" in err

@@ -139,8 +139,9 @@ def test_modules_that_fail_while_imported(own: str, source: str) -> None:
 
 
 def test_an_option_the_factory_does_not_take(own: str) -> None:
-    with pytest.raises(ModelError, match="TypeError"):
-        create_model(f"{own}:fails", width=3)
+    with pytest.raises(ModelError, match="TypeError") as refused:
+        create_model(f"{own}:fails", num_classes=3)
+    assert refused.value.hint == "leave --num-classes out: the factory does not take it"
 
 
 @pytest.mark.parametrize(
