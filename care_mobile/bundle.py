@@ -26,6 +26,7 @@ from .errors import BundleError, OutputError
 from .files import read_small
 from .frozen import Count, Frozen, Name, first_problem
 from .inputs import Preprocessing
+from .processes.owners import abandoned
 from .text import is_line, shortened
 
 MANIFEST = "manifest.json"
@@ -534,7 +535,7 @@ def _remove_stale(folder: Path) -> None:
     """Remove what a killed export left behind; give back a bundle it had moved aside."""
     for path in folder.glob(f"{_PARTIAL}*"):
         pid, _, name = path.name[len(_PARTIAL) :].partition("-")
-        if pid.isdecimal() and not _alive(int(pid)):
+        if pid.isdecimal() and abandoned(path, int(pid)):
             original = folder / name.removeprefix("old-")
             if name.startswith("old-") and not original.exists():
                 path.rename(original)
@@ -542,13 +543,3 @@ def _remove_stale(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

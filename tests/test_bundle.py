@@ -608,6 +608,14 @@ def test_stale_files_and_impossible_ids_are_removed(tmp_path: Path, dead_pid: in
     assert listing(tmp_path) == []
 
 
+def test_a_later_process_of_the_same_number_keeps_nothing(tmp_path: Path) -> None:
+    old = tmp_path / f".partial-{os.getpid()}-new-tiny"
+    old.mkdir()
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    check_output_folder(tmp_path)
+    assert listing(tmp_path) == []
+
+
 def test_a_process_of_someone_else_is_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import glob
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ..errors import OutputError
 from ..files import read_small
+from ..processes.owners import abandoned
 from .results import EvaluationReport
 
 _MAX_BYTES = 2**30
 
 
 def check_output(path: Path) -> None:
-    """Make sure that nothing but an earlier result would be replaced, before any work.
+    """Make sure that nothing but an earlier result would be replaced, before any work; remove
+    what a killed evaluation left behind.
 
     Raises:
         OutputError: if something else is there.
     """
-    if not path.exists() and not path.is_symlink():
-        return
     try:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            pid = left.name.rpartition(".")[2]
+            if pid.isdecimal() and abandoned(left, int(pid)):
+                left.unlink(missing_ok=True)
+        if not path.exists() and not path.is_symlink():
+            return
         EvaluationReport.model_validate_json(read_small(path, _MAX_BYTES))
     except (OSError, ValidationError) as error:
         raise OutputError(
@@ -42,5 +50,7 @@ def write_report(report: EvaluationReport, path: Path) -> None:
         partial.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"cannot write {path}: {error.strerror}", "free some space") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

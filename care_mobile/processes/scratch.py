@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from ..errors import OutputError
 from . import children
+from .owners import lives
 
 try:
     import fcntl
@@ -134,7 +135,7 @@ def _owned(folder: Path, changed: float) -> bool:
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:  # killed before it could lock, or where nothing can be locked
         pid = int(folder.name.removeprefix(PREFIX).partition("-")[0])
-        return alive(pid) or time.time() - changed < _YOUNG_SECONDS
+        return lives(pid) or time.time() - changed < _YOUNG_SECONDS
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -142,14 +143,3 @@ def _owned(folder: Path, changed: float) -> bool:
     finally:
         os.close(lock)
     return False
-
-
-def alive(pid: int) -> bool:
-    """Whether there is a process of this number."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,22 +44,30 @@ class Killed:
             cwd=self.cwd,
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
-    def end(self, number: signal.Signals, after_seconds: float) -> tuple[int, str]:
-        """Start, send a signal after so long, wait; returns the exit status and what it said."""
+    def end_at(
+        self, number: signal.Signals, reached: Callable[[], bool], after_seconds: float
+    ) -> tuple[int, str]:
+        """Start, wait until `reached`, and so much longer; then send a signal.
+
+        Returns the exit status and what it said."""
         process = self.start()
-        try:
-            out, err = process.communicate(timeout=after_seconds)
-        except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + 300
+        while process.poll() is None and not reached() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(after_seconds)
+        if process.poll() is None:
             process.send_signal(number)
-            out, err = process.communicate(timeout=_PATIENCE_SECONDS)
-        return process.returncode, (out + err).decode(errors="replace")
+        out, _ = process.communicate(timeout=_PATIENCE_SECONDS)
+        return process.returncode, out.decode(errors="replace")
 
     def finish(self) -> tuple[int, str]:
-        out, err = self.start().communicate(timeout=300)
-        return 0, (out + err).decode(errors="replace")
+        """Run to the end."""
+        process = self.start()
+        out, _ = process.communicate(timeout=300)
+        return process.returncode, out.decode(errors="replace")
 
     def survivors(self) -> list[psutil.Process]:
         """Processes that carry the mark."""
