@@ -1,6 +1,7 @@
 """Core ML's files, read without Apple's framework and without coremltools."""
 
-from .package import Feature, MLPackage, open_package
+from .features import Feature
+from .package import MLPackage, open_package
 from .program import Constant, Function, Named, Operand, Operation, Ref
 from .types import OpaqueType, TensorType, ValueType
 

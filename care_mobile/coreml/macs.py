@@ -7,12 +7,13 @@ elementwise work, pooling and normalization count nothing, as in PyTorch's count
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .program import Constant, Function, Operation, Ref
+from .program import Block, Constant, Operation, Ref
 from .types import FLOATS, TensorType, ValueType
+from .work import Work, either, total
 
 Types = Mapping[str, ValueType]
 """Type of every value that is not a constant, by name: `Function.types()`."""
@@ -22,10 +23,23 @@ DECOMPRESS = "constexpr_"
 """Operators with this prefix unpack compressed weights; Core ML evaluates them when it loads."""
 
 
+def block_work(block: Block, types: Types) -> Work:
+    """All its operations, one of the branches of each `cond` and one round of each loop."""
+    return total(_work(operation, types) for operation in block.operations)
+
+
+def _work(operation: Operation, types: Types) -> Work:
+    if not operation.bodies:
+        return Work.of(operation_macs(operation, types))
+    bodies = [block_work(body, types) for body in operation.bodies]
+    return either(bodies) if operation.type == "cond" else total(bodies).times(None)
+
+
 def operation_macs(operation: Operation, types: Types) -> int | None:
-    """Multiply-accumulates of one operation; None where a shape or a nested block is not known."""
-    if operation.blocks:
-        return None
+    """Multiply-accumulates of one operation; None where a shape is not known.
+
+    Those of nested blocks belong to the operations there.
+    """
     count = _COUNTS.get(operation.type)
     if count is None:
         return 0
@@ -60,19 +74,24 @@ def operation_parameters(operation: Operation) -> int:
     return sum(sizes)
 
 
-def function_parameters(function: Function) -> int:
-    """Numbers in the file, each counted once however many operations use it."""
-    seen: set[str] = set()
-    total = 0
-    for operation in function.operations:
-        if operation.type.startswith(DECOMPRESS):
-            total += operation_parameters(operation)
-            continue
+def distinct_weights(operations: Iterable[Operation]) -> Iterator[Constant]:
+    """Every stored weight once, however many operations use it or constants share its place."""
+    seen: set[object] = set()
+    for operation in operations:
         for constant in weights(operation):
-            if not constant.name or constant.name not in seen:
-                seen.add(constant.name)
-                total += _elements(constant.type)
-    return total
+            key = constant.blob or constant.name
+            if not key or key not in seen:
+                seen.add(key)
+                yield constant
+
+
+def block_parameters(block: Block) -> int:
+    """Numbers in the file; of compressed weights, how many they become."""
+    operations = list(block.walk())
+    plain = [op for op in operations if not op.type.startswith(DECOMPRESS)]
+    packed = [op for op in operations if op.type.startswith(DECOMPRESS)]
+    found = sum(_elements(constant.type) for constant in distinct_weights(plain))
+    return found + sum(map(operation_parameters, packed))
 
 
 def _elements(kind: ValueType) -> int:

@@ -13,7 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import ModelFileError
-from .program import Function, read_function
+from ..pointers import refuse_pointer
+from .features import Feature, read_feature
+from .program import Function, ReadBlob, read_function
 from .schema import parse
 from .weights import WeightFile
 
@@ -23,36 +25,39 @@ MAX_PROGRAM_BYTES = 2**31 - 1
 _BLOB_PREFIX = "@model_path/"
 _UNSAFE = frozenset("\\:\0")
 """In paths: separators of Windows, and the end of a string for the system."""
-_COLORS = {10: "grayscale", 20: "RGB", 30: "BGR", 40: "grayscale16"}
-_ARRAYS = {65552: "fp16", 65568: "fp32", 65600: "fp64", 131104: "int32", 131080: "int8"}
 
 
 @dataclass(frozen=True)
-class Feature:
-    """An input or output as the model's interface describes it.
+class ModelFile:
+    """A model of any kind, as its message says.
 
     Attributes:
-        kind: tensor, image, dictionary, ...
-        dtype: of a tensor; the colour layout of an image.
-        shape: of a tensor; (height, width) of an image. Empty when unspecified.
-        flexible: whether other shapes are allowed.
+        path: of the folder, or of a single file.
+        folder: where its weight files lie.
+        message: a `Model`.
+        size_bytes: of the file, or of all in the folder.
     """
 
-    name: str
-    kind: str
-    dtype: str
-    shape: tuple[int, ...]
-    flexible: bool = False
+    path: Path
+    folder: Path
+    message: Any
+    size_bytes: int
+
+    @property
+    def kind(self) -> str:
+        """The name of Apple's message: mlProgram, pipeline, neuralNetwork, ...; or unknown."""
+        return model_kind(self.message)
 
 
 @dataclass(frozen=True)
 class MLPackage:
-    """An ML Program with one function.
+    """One function of an ML Program.
 
     Attributes:
         path: the folder.
         specification: version of the file format; 6 to 9 are iOS 15 to 18.
         scores: name of a classifier's output dictionary; empty when it is no classifier.
+        states: what it keeps between calls.
     """
 
     path: Path
@@ -63,10 +68,11 @@ class MLPackage:
     main: Function
     scores: str = ""
     size_bytes: int = 0
+    states: tuple[Feature, ...] = ()
 
 
 def open_package(path: Path) -> MLPackage:
-    """Read a `.mlpackage` folder.
+    """Read a `.mlpackage` folder whose program can be run: one function, no states.
 
     Raises:
         ModelFileError: if it is none, is damaged, leaves its folder, or is of a kind or version
@@ -78,26 +84,74 @@ def open_package(path: Path) -> MLPackage:
             f"{path.name} is a single .mlmodel file, the format of neural-network models",
             "convert the network to an ML Program (.mlpackage), the format since iOS 15",
         )
+    file = read_folder(path)
+    _check_runnable(file)
+    return read_program(file, file.message, "main")
+
+
+def read_folder(path: Path) -> ModelFile:
+    """Read a `.mlpackage` folder with a model of any kind.
+
+    Raises:
+        ModelFileError: if it is none, is damaged, leaves its folder, or is newer than we know.
+    """
     if not path.is_dir():
         raise ModelFileError(f"{path} is not a .mlpackage folder", "give the folder itself")
     if not os.path.lexists(path / "Manifest.json"):
         raise ModelFileError(
             f"{path} has no Manifest.json, so it is no .mlpackage", "give the .mlpackage folder"
         )
-    _check_tree(path)
-    program = _program_file(path)
+    check_tree(path)
+    file = _program_file(path)
+    size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+    return ModelFile(path, file.parent, _parse(path, file), size)
+
+
+def read_single_file(path: Path) -> ModelFile:
+    """Read a `.mlmodel` file with a model of any kind; weight files lie beside it.
+
+    Raises:
+        ModelFileError: if it is none, is damaged or newer than we know.
+    """
+    message = _parse(path, path)
+    if model_kind(message) == "unknown":
+        raise ModelFileError(f"{path.name} holds no Core ML model", "copy it again")
+    return ModelFile(path, path.parent, message, path.stat().st_size)
+
+
+def _parse(path: Path, file: Path) -> Any:
     try:
-        if program.stat().st_size > MAX_PROGRAM_BYTES:
-            raise ModelFileError(f"{program} is larger than any Core ML program, 2 GiB")
-        model = parse(program.read_bytes())
+        if file.stat().st_size > MAX_PROGRAM_BYTES:
+            raise ModelFileError(f"{file} is larger than any Core ML program, 2 GiB")
+        data = file.read_bytes()
     except OSError as error:
-        raise ModelFileError(f"{program} cannot be read: {error.strerror}") from error
+        raise ModelFileError(f"{file} cannot be read: {error.strerror}") from error
+    refuse_pointer(file.name, data)
+    return parse_model(path.name, data)
+
+
+def parse_model(name: str, data: bytes) -> Any:
+    """The `Model` message in `data`, of a version that is known.
+
+    Raises:
+        ModelFileError: if it is none.
+    """
+    try:
+        message = parse(data)
     except ValueError as error:
+        raise ModelFileError(f"{name} holds no Core ML model: {error}", "copy it again") from error
+    if message.specificationVersion > NEWEST_SPECIFICATION:
         raise ModelFileError(
-            f"{path.name} holds no Core ML model: {error}", "copy it again"
-        ) from error
-    _check_kind(path, model)
-    return _read(path, program.parent, model)
+            f"{name} has specification version {message.specificationVersion}; "
+            f"versions up to {NEWEST_SPECIFICATION} (iOS 18) are known",
+            "convert with minimum_deployment_target iOS 18 or earlier",
+        )
+    return message
+
+
+def model_kind(message: Any) -> str:
+    kinds = [field.name for field, _ in message.ListFields() if field.number >= 200]
+    return kinds[0] if kinds else "unknown"
 
 
 def _program_file(path: Path) -> Path:
@@ -109,7 +163,7 @@ def _program_file(path: Path) -> Path:
         raise ModelFileError(
             f"Manifest.json of {path.name} cannot be understood", "copy the whole .mlpackage folder"
         ) from error
-    file = _within(path / "Data", root)
+    file = within(path / "Data", root)
     if not os.path.isfile(file):  # which also answers for names that no file can have
         raise ModelFileError(
             f"Manifest.json of {path.name} names {root!r}, which is not there",
@@ -118,7 +172,7 @@ def _program_file(path: Path) -> Path:
     return file
 
 
-def _within(folder: Path, relative: object) -> Path:
+def within(folder: Path, relative: object) -> Path:
     """`folder / relative`, which must stay in the folder on every system."""
     text = relative if isinstance(relative, str) else ""
     parts = PurePosixPath(text).parts
@@ -129,7 +183,8 @@ def _within(folder: Path, relative: object) -> Path:
     return folder.joinpath(*parts)
 
 
-def _check_tree(path: Path) -> None:
+def check_tree(path: Path) -> None:
+    """Raises: ModelFileError: if the folder holds anything but folders and plain files."""
     for item in path.rglob("*"):
         if item.is_symlink() or not (item.is_dir() or item.is_file()):
             kind = "a symbolic link" if item.is_symlink() else "a special file"
@@ -139,75 +194,72 @@ def _check_tree(path: Path) -> None:
             )
 
 
-def _check_kind(path: Path, model: Any) -> None:
-    if model.specificationVersion > NEWEST_SPECIFICATION:
+def _check_runnable(file: ModelFile) -> None:
+    name, message = file.path.name, file.message
+    if file.kind != "mlProgram":
         raise ModelFileError(
-            f"{path.name} has specification version {model.specificationVersion}; "
-            f"versions up to {NEWEST_SPECIFICATION} (iOS 18) are known",
-            "convert with minimum_deployment_target iOS 18 or earlier",
-        )
-    if not model.HasField("mlProgram"):
-        kinds = [f.name for f, _ in model.ListFields() if f.number >= 200]
-        raise ModelFileError(
-            f"{path.name} is of type {kinds[0] if kinds else 'unknown'}, not an ML Program",
+            f"{name} is of type {file.kind}, not an ML Program",
             "convert the network to an ML Program",
         )
-    functions = sorted(model.mlProgram.functions)
+    functions = sorted(message.mlProgram.functions)
     if functions != ["main"]:
         raise ModelFileError(
-            f"{path.name} has the functions {functions}; one function called main is supported",
+            f"{name} has the functions {functions}; one function called main is supported",
             "export each function to a package of its own",
         )
-    states = [feature.name for feature in model.description.state]
+    states = [feature.name for feature in message.description.state]
     states += [
-        i.name for i in model.mlProgram.functions["main"].inputs if i.type.HasField("stateType")
+        i.name for i in message.mlProgram.functions["main"].inputs if i.type.HasField("stateType")
     ]
     if states:
         raise ModelFileError(
-            f"{path.name} keeps state between calls ({states[0]!r}), which is not supported",
+            f"{name} keeps state between calls ({states[0]!r}), which is not supported",
             "export the network without states",
         )
 
 
-def _read(path: Path, folder: Path, model: Any) -> MLPackage:
-    files: dict[str, WeightFile] = {}
+def read_program(file: ModelFile, message: Any, function: str) -> MLPackage:
+    """One function of the ML Program in a `Model` message.
 
-    def read_blob(name: str, offset: int, dtype: str, shape: tuple[int, ...]) -> Any:
-        if name not in files:
-            relative = name.removeprefix(_BLOB_PREFIX)
-            files[name] = WeightFile(_within(folder, relative))
-        return files[name].array(offset, dtype, shape)
+    Raises:
+        ModelFileError: if it is inconsistent.
+    """
+    described = message.description
+    own = next((f for f in described.functions if f.name == function), described)
+    return MLPackage(
+        path=file.path,
+        specification=message.specificationVersion,
+        inputs=tuple(read_feature(f) for f in own.input),
+        outputs=tuple(read_feature(f) for f in own.output),
+        metadata=read_metadata(message),
+        main=read_function(
+            function, message.mlProgram.functions[function], blob_reader(file.folder)
+        ),
+        scores=own.predictedProbabilitiesName,
+        size_bytes=file.size_bytes,
+        states=tuple(read_feature(f) for f in own.state),
+    )
 
-    described = model.description
-    notes = described.metadata
+
+def read_metadata(message: Any) -> dict[str, str]:
+    """What a model says of itself: description, author, version, license and the user's entries."""
+    notes = message.description.metadata
     texts = {
         "description": notes.shortDescription,
         "author": notes.author,
         "version": notes.versionString,
         "license": notes.license,
     }
-    return MLPackage(
-        path=path,
-        specification=model.specificationVersion,
-        inputs=tuple(_feature(f) for f in described.input),
-        outputs=tuple(_feature(f) for f in described.output),
-        metadata={k: v for k, v in texts.items() if v} | dict(notes.userDefined),
-        main=read_function("main", model.mlProgram.functions["main"], read_blob),
-        scores=described.predictedProbabilitiesName,
-        size_bytes=sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
-    )
+    return {key: text for key, text in texts.items() if text} | dict(notes.userDefined)
 
 
-def _feature(message: Any) -> Feature:
-    kinds = [f.name.removesuffix("Type") for f, _ in message.type.ListFields() if f.number < 1000]
-    if kinds == ["multiArray"]:
-        array = message.type.multiArrayType
-        flexible = array.HasField("enumeratedShapes") or array.HasField("shapeRange")
-        dtype = _ARRAYS.get(array.dataType, f"type{array.dataType}")
-        return Feature(message.name, "tensor", dtype, tuple(array.shape), flexible)
-    if kinds == ["image"]:
-        image = message.type.imageType
-        flexible = image.HasField("enumeratedSizes") or image.HasField("imageSizeRange")
-        color = _COLORS.get(image.colorSpace, f"layout{image.colorSpace}")
-        return Feature(message.name, "image", color, (image.height, image.width), flexible)
-    return Feature(message.name, kinds[0] if kinds else "unknown", "", ())
+def blob_reader(folder: Path) -> ReadBlob:
+    """Reads arrays from the weight files below `folder`; each file is opened once."""
+    files: dict[str, WeightFile] = {}
+
+    def read_blob(name: str, offset: int, dtype: str, shape: tuple[int, ...]) -> Any:
+        if name not in files:
+            files[name] = WeightFile(within(folder, name.removeprefix(_BLOB_PREFIX)))
+        return files[name].array(offset, dtype, shape)
+
+    return read_blob

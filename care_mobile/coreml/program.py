@@ -7,7 +7,8 @@ of constants are read when asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,8 @@ class Constant:
     load: Callable[[], Any] = field(repr=False, compare=False)
     stored_bytes: int = 0
     """What it takes in the weight file; 0 for one in the program itself."""
+    blob: tuple[str, int] | None = None
+    """Its place in a weight file: constants of one place are in the file once."""
 
     @property
     def value(self) -> Any:
@@ -57,13 +60,18 @@ class Operation:
     type: str
     inputs: Mapping[str, tuple[Operand, ...]]
     outputs: tuple[Named, ...]
-    blocks: int = 0
-    """How many nested blocks it has (control flow)."""
+    bodies: tuple[Block, ...] = ()
+    """Of control flow: the branches of `cond`, condition and body of `while_loop`."""
 
     @property
     def name(self) -> str:
         """That of its first output, which is unique in the function."""
         return self.outputs[0].name if self.outputs else self.type
+
+    @property
+    def blocks(self) -> int:
+        """How many nested blocks it has (control flow)."""
+        return len(self.bodies)
 
     def operands(self) -> Iterator[Operand]:
         for operands in self.inputs.values():
@@ -76,21 +84,36 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Function:
-    """One entry point. `constants` are those its outputs name directly."""
+class Block:
+    """Operations that run together. `constants` are those its outputs name directly."""
 
-    name: str
-    opset: str
     inputs: tuple[Named, ...]
     outputs: tuple[str, ...]
     operations: tuple[Operation, ...]
     constants: Mapping[str, Constant]
 
-    def types(self) -> dict[str, ValueType]:
-        """Type of every value that is not a constant, by name."""
-        found = {named.name: named.type for named in self.inputs}
+    def walk(self) -> Iterator[Operation]:
+        """All its operations, those of nested blocks behind the one that holds them."""
         for operation in self.operations:
+            yield operation
+            for body in operation.bodies:
+                yield from body.walk()
+
+
+@dataclass(frozen=True)
+class Function(Block):
+    """One entry point."""
+
+    name: str
+    opset: str
+
+    def types(self) -> dict[str, ValueType]:
+        """Type of every value that is not a constant, by name; names are unique in a function."""
+        found = {named.name: named.type for named in self.inputs}
+        for operation in self.walk():
             found |= {named.name: named.type for named in operation.outputs}
+            for body in operation.bodies:
+                found |= {named.name: named.type for named in body.inputs}
         return found
 
 
@@ -108,13 +131,26 @@ def read_function(name: str, message: Any, read_blob: ReadBlob) -> Function:
     if block is None:
         raise ModelFileError(f"function {name!r} has no body for its opset {message.opset!r}")
     inputs = tuple(_named(i) for i in message.inputs)
-    constants: dict[str, Constant] = {}
-    defined = {named.name for named in inputs}
+    body = _block(block, inputs, {}, frozenset(), read_blob)
+    return Function(**vars(body), name=name, opset=message.opset)
+
+
+def _block(
+    block: Any,
+    inputs: tuple[Named, ...],
+    outer: Mapping[str, Constant],
+    around: Set[str],
+    read_blob: ReadBlob,
+) -> Block:
+    """A block that sees the constants `outer` and the computed values `around` it."""
+    own: dict[str, Constant] = {}
+    constants = ChainMap(own, *getattr(outer, "maps", [outer]))
+    defined = {*around, *(named.name for named in inputs)}
     operations = []
     for operation in block.operations:
         if operation.type == "const":
             for output in operation.outputs:
-                constants[output.name] = _constant(
+                own[output.name] = _constant(
                     output.name, operation.attributes.get("val"), read_blob
                 )
             continue
@@ -124,13 +160,11 @@ def read_function(name: str, message: Any, read_blob: ReadBlob) -> Function:
     for output in block.outputs:
         if output not in defined and output not in constants:
             raise ModelFileError(f"output {output!r} is computed nowhere")
-    return Function(
-        name=name,
-        opset=message.opset,
+    return Block(
         inputs=inputs,
         outputs=tuple(block.outputs),
         operations=tuple(operations),
-        constants={n: c for n, c in constants.items() if n in block.outputs},
+        constants={n: constants[n] for n in block.outputs if n in constants},
     )
 
 
@@ -158,7 +192,11 @@ def _operation(
             else:
                 raise ModelFileError(f"{where} uses {binding.name!r}, which nothing computes")
         inputs[key] = tuple(operands)
-    return Operation(message.type, inputs, outputs, len(message.blocks))
+    bodies = tuple(
+        _block(block, tuple(_named(i) for i in block.inputs), constants, defined, read_blob)
+        for block in message.blocks
+    )
+    return Operation(message.type, inputs, outputs, bodies)
 
 
 def _named(message: Any) -> Named:
@@ -181,7 +219,9 @@ def _constant(name: str, message: Any, read_blob: ReadBlob, label: str = "") -> 
             raise ModelFileError(f"{label} is text in a weight file, which holds none")
         file, offset = message.blobFileValue.fileName, message.blobFileValue.offset
         stored = -(-math.prod(shape) * BITS[dtype] // 8)
-        return Constant(name, kind, lambda: read_blob(file, offset, dtype, shape), stored)
+        return Constant(
+            name, kind, lambda: read_blob(file, offset, dtype, shape), stored, (file, offset)
+        )
     immediate = message.immediateValue
     if isinstance(kind, TensorType):
         return Constant(name, kind, lambda: tensor(label, kind, immediate.tensor))

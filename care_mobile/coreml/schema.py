@@ -15,28 +15,53 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
+from .network_schema import NETWORK
+
 PACKAGE = "care_mobile.coreml"
 
 MODEL = """
-Model: specificationVersion=1:int32 description=2:ModelDescription pipelineClassifier=200:Any
- pipelineRegressor=201:Any pipeline=202:Any glmRegressor=300:Any
- treeEnsembleRegressor=302:Any neuralNetworkRegressor=303:Any glmClassifier=400:Any
- treeEnsembleClassifier=402:Any neuralNetworkClassifier=403:Any neuralNetwork=500:Any
- mlProgram=502:Program
+Model: specificationVersion=1:int32 description=2:ModelDescription
+ pipelineClassifier=200:PipelineClassifier pipelineRegressor=201:PipelineRegressor
+ pipeline=202:Pipeline glmRegressor=300:Any supportVectorRegressor=301:Any
+ treeEnsembleRegressor=302:Any neuralNetworkRegressor=303:NeuralNetworkRegressor
+ bayesianProbitRegressor=304:Any glmClassifier=400:Any supportVectorClassifier=401:Any
+ treeEnsembleClassifier=402:Any neuralNetworkClassifier=403:NeuralNetworkClassifier
+ kNearestNeighborsClassifier=404:Any neuralNetwork=500:NeuralNetwork
+ itemSimilarityRecommender=501:Any mlProgram=502:Program customModel=555:Any linkedModel=556:Any
+ classConfidenceThresholding=560:Any oneHotEncoder=600:Any imputer=601:Any
+ featureVectorizer=602:Any dictVectorizer=603:Any scaler=604:Any categoricalMapping=606:Any
+ normalizer=607:Any arrayFeatureExtractor=609:Any nonMaximumSuppression=610:Any identity=900:Any
+ textClassifier=2000:Any wordTagger=2001:Any visionFeaturePrint=2002:Any
+ soundAnalysisPreprocessing=2003:Any gazetteer=2004:Any wordEmbedding=2005:Any
+ audioFeaturePrint=2006:Any serializedModel=3000:Any
 Any:
+Pipeline: models=1:[Model] names=2:[string]
+PipelineClassifier: pipeline=1:Pipeline
+PipelineRegressor: pipeline=1:Pipeline
 ModelDescription: input=1:[FeatureDescription] output=10:[FeatureDescription]
  predictedFeatureName=11:string predictedProbabilitiesName=12:string
- state=13:[FeatureDescription] functions=20:[FunctionDescription] metadata=100:Metadata
-FunctionDescription: name=1:string
+ state=13:[FeatureDescription] functions=20:[FunctionDescription] defaultFunctionName=21:string
+ metadata=100:Metadata
+FunctionDescription: name=1:string input=2:[FeatureDescription] output=3:[FeatureDescription]
+ predictedProbabilitiesName=5:string state=6:[FeatureDescription]
 FeatureDescription: name=1:string shortDescription=2:string type=3:FeatureType
 Metadata: shortDescription=1:string versionString=2:string author=3:string license=4:string
  userDefined=100:{string}
 FeatureType: int64Type=1:Any doubleType=2:Any stringType=3:Any imageType=4:ImageFeatureType
- multiArrayType=5:ArrayFeatureType dictionaryType=6:Any sequenceType=7:Any stateType=8:Any
- isOptional=1000:bool
-ImageFeatureType: width=1:int64 height=2:int64 colorSpace=3:int32 enumeratedSizes=21:Any
- imageSizeRange=31:Any
-ArrayFeatureType: shape=1:[int64] dataType=2:int32 enumeratedShapes=21:Any shapeRange=31:Any
+ multiArrayType=5:ArrayFeatureType dictionaryType=6:Any sequenceType=7:Any
+ stateType=8:StateFeatureType isOptional=1000:bool
+StateFeatureType: arrayType=1:ArrayFeatureType
+ImageFeatureType: width=1:int64 height=2:int64 colorSpace=3:int32
+ enumeratedSizes=21:EnumeratedImageSizes imageSizeRange=31:ImageSizeRange
+EnumeratedImageSizes: sizes=1:[ImageSize]
+ImageSize: width=1:uint64 height=2:uint64
+ImageSizeRange: widthRange=1:SizeRange heightRange=2:SizeRange
+SizeRange: lowerBound=1:uint64 upperBound=2:int64
+ArrayFeatureType: shape=1:[int64] dataType=2:int32 enumeratedShapes=21:EnumeratedShapes
+ shapeRange=31:ShapeRange
+EnumeratedShapes: shapes=1:[Shape]
+Shape: shape=1:[int64]
+ShapeRange: sizeRanges=1:[SizeRange]
 """
 
 PROGRAM = """
@@ -81,7 +106,7 @@ _OPTIONAL, _REPEATED = 1, 3
 
 def messages() -> dict[str, list[tuple[str, int, str, str]]]:
     """Message name -> (field, number, "" | "[" | "{", type)."""
-    text = re.sub(r"\n ", " ", MODEL + PROGRAM).strip()
+    text = re.sub(r"\n ", " ", MODEL + PROGRAM + NETWORK).strip()
     return {
         name: [(f, int(n), kind, t) for f, n, kind, t in _FIELD.findall(fields)]
         for name, _, fields in (line.partition(":") for line in text.splitlines() if line)

@@ -25,6 +25,7 @@ from .types import (
 
 MAX_ELEMENTS = 2**31
 """Of one tensor; more is a damaged or hostile file."""
+MAX_SIZE = 2**63 - 1
 MAX_RANK = 32
 """What every numpy can hold; Core ML's operators know at most 5 axes."""
 _LISTS = {
@@ -51,14 +52,22 @@ def value_type(message: Any, label: str) -> ValueType:
     if tensor.dataType not in CODES:
         raise ModelFileError(f"{label} has the element type {tensor.dataType}, which is not known")
     dtype = CODES[tensor.dataType]
+    if len(tensor.dimensions) > MAX_RANK:
+        raise ModelFileError(f"{label} has {len(tensor.dimensions)} axes")
     if tensor.rank < 0 or any(d.unknown.variadic for d in tensor.dimensions):
         return TensorType(dtype, None)
     if tensor.rank != len(tensor.dimensions):
         raise ModelFileError(
             f"{label} has rank {tensor.rank}, but sizes for {len(tensor.dimensions)} axes"
         )
-    sizes = tuple(d.constant.size if d.HasField("constant") else None for d in tensor.dimensions)
-    return TensorType(dtype, sizes)
+    return TensorType(dtype, tuple(_size(dimension) for dimension in tensor.dimensions))
+
+
+def _size(dimension: Any) -> int | None:
+    """None if it is known only at run time; a negative one, in an unsigned field, is no size."""
+    if not dimension.HasField("constant") or dimension.constant.size > MAX_SIZE:
+        return None
+    return int(dimension.constant.size)
 
 
 def storable(label: str, kind: ValueType) -> tuple[str, tuple[int, ...]]:

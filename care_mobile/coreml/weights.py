@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelFileError
+from ..pointers import refuse_pointer_file
 from .types import BITS, NUMPY, unpack
 
 _HEADER = struct.Struct("<II")
@@ -39,6 +40,7 @@ class WeightFile:
             raise ModelFileError(
                 f"the weight file {path.name!r} is missing", "copy the whole .mlpackage folder"
             )
+        refuse_pointer_file(path)
         try:
             self._bytes = np.memmap(path, np.uint8, "r")
         except ValueError as error:

@@ -6,6 +6,7 @@ Only what the command line itself needs is imported here; `--help` must not wait
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -28,7 +29,8 @@ def care_inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="PATH", help="A .mlpackage folder, an .onnx or .pte file, or a bundle."
+            metavar="PATH",
+            help="A .mlpackage folder, an .mlmodel, .mlmodelc, .onnx or .pte file, or a bundle.",
         ),
     ],
     operations: Annotated[
@@ -53,6 +55,22 @@ def care_inspect(
         Path | None,
         typer.Option(help="Core ML: the same with another package of this network as reference."),
     ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=1x3x224x224",
+            help="The shape of an input that the file leaves open; once for each input.",
+        ),
+    ] = None,
+    function: Annotated[
+        str | None,
+        typer.Option(
+            "--function",
+            "--method",
+            help="Which function of an ML Program, or method of a .pte, is shown; by default the "
+            "main one.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Say what a model file holds: inputs, operations, weights, multiply-accumulates, and for
@@ -65,13 +83,15 @@ def care_inspect(
     missing package.
     """
     from .inspector import inspect
+    from .options import parse_shapes
 
+    shapes = parse_shapes(input_shape or ())
     console = progress_console()
     if console.is_terminal:
         with console.status("reading"):
-            found = inspect(path, largest, compute_plan)
+            found = inspect(path, largest, compute_plan, shapes, function)
     else:
-        found = inspect(path, largest, compute_plan)
+        found = inspect(path, largest, compute_plan, shapes, function)
     _check_used(
         found,
         {
@@ -81,7 +101,7 @@ def care_inspect(
         },
     )
     if divergence or against:
-        found = found.model_copy(update={"divergence": _diverge(path, against)})
+        found = found.model_copy(update={"divergence": _diverge(path, against, shapes)})
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return
@@ -100,7 +120,7 @@ def _check_used(found: Inspection, asked: dict[str, bool]) -> None:
             )
 
 
-def _diverge(path: Path, against: Path | None) -> Divergence:
+def _diverge(path: Path, against: Path | None, shapes: Mapping[str, tuple[int, ...]]) -> Divergence:
     from rich.progress import Progress
 
     from .divergence import diverge
@@ -110,6 +130,7 @@ def _diverge(path: Path, against: Path | None) -> Divergence:
         return diverge(
             path,
             against,
+            shapes,
             on_operation=lambda done, total: progress.update(task, completed=done, total=total),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from ..errors import RuntimeFailure
 from ..runtimes.interpreter import Numerics
 from ..runtimes.interpreter.divergence import Divergence, OnOperation, against_exact, between
 from ..runtimes.interpreter.numerics import AnyArray
+from .coreml_shapes import input_shapes
 from .inspector import is_bundle
+from .options import Shape
 
 
 def diverge(
     path: Path,
     reference: Path | None = None,
+    shapes: Mapping[str, Shape] | None = None,
     seed: int = 0,
     on_operation: OnOperation = lambda done, total: None,
 ) -> Divergence:
@@ -28,6 +32,7 @@ def diverge(
         path: a `.mlpackage`, or a bundle with one.
         reference: another package of the same network to hold it against; None for its own run in
             float64.
+        shapes: of flexible inputs; the file's defaults where they are not given.
         seed: of the noise, of unit variance.
 
     Raises:
@@ -36,7 +41,7 @@ def diverge(
             shape, or shares no result's name with the reference.
     """
     package = open_package(_model(path))
-    inputs = _noise(package, seed)
+    inputs = _noise(package, shapes or {}, seed)
     if reference is not None:
         return between(open_package(_model(reference)), package, inputs)
     return against_exact(package, inputs, Numerics.DECLARED, on_operation)
@@ -46,16 +51,21 @@ def _model(path: Path) -> Path:
     return Bundle.open(path).model_path if is_bundle(path) else path
 
 
-def _noise(package: MLPackage, seed: int) -> dict[str, AnyArray]:
+def _noise(package: MLPackage, given: Mapping[str, Shape], seed: int) -> dict[str, AnyArray]:
     rng = np.random.default_rng(seed)
+    shapes, _ = input_shapes(package, given)
     inputs = {}
     for named in package.main.inputs:
         kind = named.type
-        known = isinstance(kind, TensorType) and kind.shape is not None and None not in kind.shape
-        if not known or not isinstance(kind, TensorType) or kind.dtype not in FLOATS:
+        if not isinstance(kind, TensorType) or kind.dtype not in FLOATS:
             raise RuntimeFailure(
                 f"{package.path.name}: input {named.name!r} is {kind}, for which no noise is made",
-                "only arrays of floats of known shape can be compared",
+                "only arrays of floats can be compared",
             )
-        inputs[named.name] = rng.standard_normal([n or 0 for n in kind.shape or ()]).astype("f4")
+        if named.name not in shapes:
+            raise RuntimeFailure(
+                f"{package.path.name}: input {named.name!r} is {kind}, which has no default shape",
+                f"give one: --input-shape {named.name}=1x3x224x224",
+            )
+        inputs[named.name] = rng.standard_normal(shapes[named.name]).astype("f4")
     return inputs

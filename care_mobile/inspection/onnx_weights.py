@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import ModelFileError
+from ..pointers import refuse_pointer_file
 
 DTYPES = {
     0: "undefined", 1: "fp32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32",
@@ -99,6 +100,7 @@ def _check_external(model: Path, tensor: Any, size: int) -> None:
             f"{model.name} keeps weights in {name!r}, which is missing",
             "copy that file beside the model",
         )
+    refuse_pointer_file(file)
     try:
         offset, length = int(entry.get("offset", 0)), int(entry.get("length", size))
     except ValueError as error:

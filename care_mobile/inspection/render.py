@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from ..runtimes.interpreter.divergence import Divergence
+from ..agreement import MAX_DB
+from ..runtimes.interpreter.divergence import Divergence, OperationDivergence
 from .forecast_tables import print_comparison, print_forecast, print_operations
 from .results import CoreMLFacts, ExecuTorchFacts, Inspection, OnnxFacts, Port
 from .text import amount, cell, megabytes, one_line
 
 _WIDTH = 100
+_LONGEST_NOTE = 600
 
 
 def print_inspection(found: Inspection, console: Console, operations: bool = False) -> None:
     """Print everything; `operations` adds the forecast of each operation."""
     console.width = min(console.width, _WIDTH)
     where = f"{found.bundle}/{found.name}" if found.bundle else found.name
-    console.print(f"{where}: {_kind(found)}, {megabytes(found.size_bytes)}", markup=False)
+    size = megabytes(found.size_bytes)
+    console.print(f"{one_line(where)}: {_kind(found)}, {size}", markup=False)
     console.print(_totals(found), markup=False)
     for line in _details(found):
         console.print(line, markup=False)
-    console.print(_ports(found))
+    if found.inputs or found.outputs:
+        console.print(_ports(found))
+    if found.parts:
+        console.print(_parts(found))
     console.print(_census(found))
     if found.layers:
         console.print(_layers(found))
@@ -32,29 +40,55 @@ def print_inspection(found: Inspection, console: Console, operations: bool = Fal
     if found.comparison is not None:
         print_comparison(found.comparison, console)
     if found.divergence is not None:
-        console.print(_divergence(found.divergence))
-        console.print(_first(found.divergence), markup=False)
+        console.print(divergence_table(found.divergence))
+        console.print(first_below(found.divergence), markup=False)
 
 
 def _kind(found: Inspection) -> str:
     facts = found.facts
     if isinstance(facts, CoreMLFacts):
-        since = f", iOS {facts.ios} and later" if facts.ios else ""
-        return f"Core ML program (specification {facts.specification}, {facts.opset}{since})"
+        return _coreml(facts)
     if isinstance(facts, OnnxFacts):
-        opsets = ", ".join(f"{domain} {version}" for domain, version in facts.opsets.items())
+        opsets = ", ".join(f"{one_line(k)} {version}" for k, version in facts.opsets.items())
         return f"ONNX model (opset {opsets}; IR {facts.ir_version})"
-    return f"ExecuTorch program (method {', '.join(facts.methods)})"
+    shown = _chosen("method", facts.shown or ", ".join(facts.methods), facts.methods)
+    return f"ExecuTorch program ({shown})"
+
+
+def _coreml(facts: CoreMLFacts) -> str:
+    kind = {"mlProgram": "program"}.get(facts.kind, facts.kind)
+    compiled = "compiled " if facts.compiled else ""
+    since = f"iOS {facts.ios} and later" if facts.ios else ""
+    about = [f"specification {facts.specification}", facts.opset, since]
+    if facts.shown != "main" or len(facts.functions) > 1:
+        about.append(_chosen("function", facts.shown, facts.functions) if facts.shown else "")
+    return f"{compiled}Core ML {kind} ({', '.join(map(one_line, filter(None, about)))})"
+
+
+def _chosen(kind: str, shown: str, names: Sequence[str]) -> str:
+    """Which one is shown, and what else there is."""
+    if len(names) < 2:
+        return f"{kind} {one_line(shown)}"
+    others = ", ".join(one_line(name) for name in names if name != shown)
+    return f"{kind} {one_line(shown)}, one of {len(names)}; --{kind} shows {others}"
 
 
 def _totals(found: Inspection) -> str:
-    parameters, macs = amount(found.parameters), amount(found.macs)
-    note = f" ({found.macs_note})" if found.macs_note else ""
-    types = ", ".join(f"{dtype} {megabytes(n)}" for dtype, n in found.bytes_by_type.items())
-    return (
-        f"{found.operations} operations, {parameters} parameters, "
-        f"{macs} multiply-accumulates{note}\nweights: {types or 'none'}"
+    operations = f"{'at least ' if found.operations_at_least else ''}{found.operations}"
+    parameters = _noted(found.parameters, found.parameters_at_least, found.parameters_note)
+    macs = _noted(found.macs, found.macs_at_least, found.macs_note)
+    types = ", ".join(
+        f"{one_line(dtype)} {megabytes(n)}" for dtype, n in found.bytes_by_type.items()
     )
+    nothing = "unknown" if found.parameters_at_least else "none"
+    return (
+        f"{operations} operations, {parameters[0]} parameters{parameters[1]}, "
+        f"{macs[0]} multiply-accumulates{macs[1]}\nweights: {types or nothing}"
+    )
+
+
+def _noted(count: int | None, at_least: bool, note: str) -> tuple[str, str]:
+    return amount(count, at_least), f" ({one_line(note, _LONGEST_NOTE)})" if note else ""
 
 
 def _details(found: Inspection) -> list[str]:
@@ -94,7 +128,28 @@ def _shape(port: Port) -> str:
     if port.shape is None:
         return "unknown"
     sizes = " x ".join(cell("?" if n is None else str(n)) for n in port.shape) or "scalar"
-    return f"{sizes}, flexible" if port.flexible else sizes
+    if not port.flexible:
+        return sizes
+    return f"{sizes}, flexible: {cell(port.accepts)}" if port.accepts else f"{sizes}, flexible"
+
+
+def _parts(found: Inspection) -> Table:
+    """The parts of a pipeline, one a line."""
+    table = Table(title="Parts", title_justify="left")
+    for column in ("part", "kind"):
+        table.add_column(column, overflow="fold")
+    for column in ("operations", "parameters", "MACs"):
+        table.add_column(column, justify="right")
+    for part in found.parts:
+        kind = part.facts.kind if isinstance(part.facts, CoreMLFacts) else part.facts.format
+        table.add_row(
+            cell(part.name),
+            cell(kind),
+            f"{'at least ' if part.operations_at_least else ''}{part.operations}",
+            amount(part.parameters, part.parameters_at_least),
+            amount(part.macs, part.macs_at_least),
+        )
+    return table
 
 
 def _census(found: Inspection) -> Table:
@@ -130,32 +185,44 @@ def _layers(found: Inspection) -> Table:
     return table
 
 
-def _divergence(found: Divergence) -> Table:
+def divergence_table(found: Divergence) -> Table:
+    """The operations that do the most damage."""
     table = Table(
         title=f"{cell(found.other)} against {cell(found.reference)}: the worst operations",
         title_justify="left",
     )
     table.add_column("operation", overflow="fold")
-    for column in ("alone dB", "so far dB", "largest", "over", "subnormal", "zeroed", "NaN"):
+    for column in ("alone", "so far", "largest", "over", "subnormal", "zeroed", "NaN"):
         table.add_column(column, justify="right")
     for entry in found.worst():
-        alone = entry.alone_psnr_db
         counts = (entry.overflows, entry.subnormals, entry.underflows, entry.nans)
         table.add_row(
             f"{cell(entry.operator)} {cell(entry.operation)}",
-            "-" if alone is None else f"{alone:.1f}",
-            f"{entry.psnr_db:.1f}",
+            "-" if entry.alone_psnr_db is None else _agreement(entry.alone_psnr_db, entry),
+            _agreement(entry.psnr_db, entry),
             f"{entry.largest:.3g}",
             *map(str, counts),
         )
     return table
 
 
-def _first(found: Divergence) -> str:
+def _agreement(psnr_db: float, entry: OperationDivergence) -> str:
+    """Decibels in words at the ends of their scale."""
+    if psnr_db >= MAX_DB:
+        return "equal"
+    if psnr_db <= -MAX_DB:
+        return "not finite" if entry.overflows or entry.nans else "no agreement"
+    return f"{psnr_db:.1f} dB"
+
+
+def first_below(found: Divergence) -> str:
+    """Where a run leaves the reference."""
     count = len(found.operations)
     if found.first is None:
-        return f"None of {count} operations falls below {found.limit_db:.0f} dB. Input: noise."
+        return f"All {count} operations stay above {found.limit_db:.0f} dB. Input: noise."
+    place = found.operations.index(found.first) + 1
     where = f"{found.first.operator} {one_line(found.first.operation)}"
     return (
-        f"The first of {count} operations below {found.limit_db:.0f} dB is {where}. Input: noise."
+        f"From {where} on, operation {place} of {count}, results fall below "
+        f"{found.limit_db:.0f} dB. Input: noise."
     )

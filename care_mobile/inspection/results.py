@@ -20,7 +20,9 @@ class Port(Frozen):
         kind: tensor, image, dictionary, ...
         dtype: element type; the colour layout of an image.
         shape: a free axis has its name, or None; the whole is None where nothing is known.
-        flexible: whether Core ML accepts other shapes too.
+        flexible: whether other shapes are accepted too; `shape` is then the default of Core ML
+            and the largest of ExecuTorch.
+        accepts: which ones, where the file says.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Port(Frozen):
     dtype: str
     shape: tuple[int | str | None, ...] | None
     flexible: bool = False
+    accepts: str = ""
 
 
 class Layer(Frozen):
@@ -35,7 +38,7 @@ class Layer(Frozen):
 
     Attributes:
         bytes: its weights as stored.
-        macs: None if unknown.
+        macs: of one call; None if unknown.
     """
 
     name: str
@@ -46,13 +49,23 @@ class Layer(Frozen):
 
 
 class CoreMLFacts(Frozen):
-    """`ios` is the oldest that reads this version of the file format."""
+    """`ios` is the oldest that reads this version of the file format.
+
+    Attributes:
+        kind: mlProgram, pipeline, neuralNetwork, ...: the name of Apple's message.
+        compiled: whether it is a `.mlmodelc`.
+        functions: of an ML Program; `shown` is the one that the counts are of.
+    """
 
     format: Literal["coreml"] = "coreml"
     specification: int
     ios: int | None
     opset: str
     metadata: dict[str, str]
+    kind: str = "mlProgram"
+    compiled: bool = False
+    functions: tuple[str, ...] = ("main",)
+    shown: str = "main"
 
 
 class OnnxFacts(Frozen):
@@ -80,10 +93,15 @@ class Delegate(Frozen):
 
 
 class ExecuTorchFacts(Frozen):
-    """`outside` counts the operations that no backend took, by operator."""
+    """`outside` counts the operations that no backend took, by operator.
+
+    Attributes:
+        shown: the method that everything here is about; empty in reports before it was recorded.
+    """
 
     format: Literal["executorch"] = "executorch"
     methods: tuple[str, ...]
+    shown: str = ""
     delegates: tuple[Delegate, ...]
     outside: dict[str, int]
 
@@ -97,9 +115,12 @@ class Inspection(Frozen):
         operations: all; `census` has them by operator, the most frequent first.
         parameters: numbers of the weights; None if unknown.
         macs: multiply-accumulates of one run, of what can be counted; None if nothing can.
-        macs_note: what was not counted, or why nothing was.
+        macs_note: what was assumed, what was not counted, or why nothing was.
         bytes_by_type: of the weights as stored.
         layers: the largest by stored bytes, then by multiply-accumulates.
+        operations_at_least, parameters_at_least, macs_at_least: whether there may be more;
+            `parameters_note` says why (of the operations too).
+        parts: of a pipeline, in order.
     """
 
     schema_version: Literal[1] = 1
@@ -109,13 +130,18 @@ class Inspection(Frozen):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     operations: int
+    operations_at_least: bool = False
     census: dict[str, int]
     parameters: int | None
+    parameters_at_least: bool = False
+    parameters_note: str = ""
     macs: int | None
+    macs_at_least: bool = False
     macs_note: str = ""
     bytes_by_type: dict[str, int]
     layers: tuple[Layer, ...]
     facts: Annotated[CoreMLFacts | OnnxFacts | ExecuTorchFacts, Field(discriminator="format")]
+    parts: tuple[Inspection, ...] = ()
     forecast: Forecast | None = None
     comparison: Comparison | None = None
     divergence: Divergence | None = None
@@ -132,12 +158,6 @@ def largest_first(layers: Iterable[Layer], count: int) -> tuple[Layer, ...]:
     return tuple(sorted(kept, key=lambda layer: (-layer.bytes, -(layer.macs or 0)))[:count])
 
 
-def count_macs(counts: Iterable[int | None]) -> tuple[int | None, str]:
-    """Their sum, and a note about those that are unknown."""
-    found = list(counts)
-    known = [count for count in found if count is not None]
-    unknown = len(found) - len(known)
-    if not unknown:
-        return sum(known), ""
-    note = f"{unknown} operation{'s' if unknown > 1 else ''} could not be counted"
-    return (sum(known) or None), note
+def notes(*phrases: str) -> str:
+    """Phrases as one note."""
+    return "; ".join(filter(None, phrases))

@@ -11,7 +11,9 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ..coreml.work import Work, total
 from .flatbuffer import Table
+from .partition import Partition, Weight
 from .results import Layer
 
 BACKEND = "XnnpackBackend"
@@ -28,8 +30,8 @@ _OPERATORS = (
 )  # fmt: skip
 _DTYPES = {
     1: ("fp32", 32), 2: ("fp16", 16), 3: ("int8", 8), 4: ("uint8", 8), 5: ("int32", 32),
-    6: ("int8", 8), 7: ("int32", 32), 8: ("int4", 4), 10: ("int4", 4), 12: ("int32", 32),
-    14: ("bf16", 16),
+    6: ("int8", 8), 7: ("int32", 32), 8: ("int4", 4), 9: ("int8", 8), 10: ("int4", 4),
+    11: ("int8", 8), 12: ("int32", 32), 13: ("fp32", 32), 14: ("bf16", 16),
 }  # fmt: skip
 _CONV_INPUT, _CONV_FILTER, _CONV_BIAS, _CONV_OUTPUT = 15, 16, 17, 18
 
@@ -44,15 +46,7 @@ class Tensor:
     constant: int
 
 
-@dataclass(frozen=True)
-class Partition:
-    """`constants` are (element type, elements, bytes)."""
-
-    layers: tuple[Layer, ...]
-    constants: tuple[tuple[str, int, int], ...]
-
-
-def read_partition(data: bytes, name: str) -> Partition | None:
+def read_partition(data: bytes | memoryview, name: str) -> Partition | None:
     """What one payload holds; None if it is not of the kind described here."""
     try:
         mark, _, start, size = _HEADER.unpack_from(data)
@@ -63,30 +57,38 @@ def read_partition(data: bytes, name: str) -> Partition | None:
         return None
 
 
-def _read(data: bytes, name: str) -> Partition:
+def _read(data: bytes | memoryview, name: str) -> Partition:
     graph = Table.root(data)
     tensors = dict(_tensors(graph))
+    keys = [entry.text(2) for entry in graph.tables(7)]
     layers = []
     used: dict[int, Tensor] = {}
     for index, node in enumerate(graph.tables(1)):
         kind = node.scalar(0, "B")
         operator = _OPERATORS[kind - 1] if 0 < kind <= len(_OPERATORS) else f"operator {kind}"
         body = node.table(1)
-        own = [tensors[i] for i in _weights(operator, body) if i in tensors]
-        constants = [t for t in own if t.constant]
-        used |= {t.constant: t for t in constants}
+        read = [tensors[i] for i in _inputs(operator, body) if i in tensors]
+        own = {t.constant: t for t in read if t.constant and t.constant not in used}
+        used |= own
         layers.append(
             Layer(
                 name=f"{name}, {index}",
                 operator=operator,
-                bytes=sum(_bytes(t) for t in constants),
-                parameters=sum(math.prod(t.shape) for t in constants),
+                bytes=sum(_bytes(t) for t in own.values()),
+                parameters=sum(math.prod(t.shape) for t in own.values()),
                 macs=_macs(operator, body, tensors),
             )
         )
     used |= {t.constant: t for t in tensors.values() if t.constant and t.shape}
-    stored = tuple((t.dtype, math.prod(t.shape), _bytes(t)) for t in used.values())
-    return Partition(tuple(layers), stored)
+    weights = tuple(_weight(tensor, keys) for tensor in used.values())
+    return Partition(tuple(layers), weights, total(Work.of(layer.macs) for layer in layers))
+
+
+def _weight(tensor: Tensor, keys: list[str]) -> Weight:
+    """Data with a key are in the file once, however many partitions use them."""
+    key = keys[tensor.constant] if tensor.constant < len(keys) else ""
+    elements = math.prod(tensor.shape)
+    return Weight(tensor.dtype, elements, _bytes(tensor), key or tensor.constant, bool(key))
 
 
 def _tensors(graph: Table) -> Iterator[tuple[int, Tensor]]:
@@ -102,20 +104,28 @@ def _bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * tensor.bits // 8
 
 
-def _weights(operator: str, body: Table) -> list[int]:
-    """Values of a node that may be its weights."""
+def _inputs(operator: str, body: Table) -> list[int]:
+    """Values of a node that may be weights."""
     if operator in _CONVOLUTIONS:
-        return [body.scalar(slot, "I") for slot in (_CONV_FILTER, _CONV_BIAS)]
-    if operator == "FullyConnected":
-        return [body.scalar(slot, "I") for slot in (1, 2)]
-    return []
+        slots: tuple[int, ...] = (_CONV_FILTER, _CONV_BIAS)
+    elif operator == "FullyConnected":
+        slots = (1, 2)
+    elif operator in _BINARY:
+        slots = (0, 1)
+    elif operator.startswith("Concatenate"):
+        slots = (1, 2, 3, 4, 7)[: int(operator[-1])]
+    elif operator == "ScaledDotProductAttention":
+        slots = (0, 1, 2, 3, 4)
+    else:
+        return []
+    return [body.scalar(slot, "I") for slot in slots]
 
 
 def _macs(operator: str, body: Table, tensors: dict[int, Tensor]) -> int | None:
     """Multiply-accumulates; XNNPACK keeps images as (N, H, W, C)."""
     count = _COUNTS.get(operator)
     if count is None:
-        return 0
+        return None if operator.startswith("operator") else 0
 
     def shape(slot: int) -> tuple[int, ...]:
         return tensors[body.scalar(slot, "I")].shape
@@ -145,6 +155,9 @@ def _attention(_: Table, shape: Shape) -> int:
     return math.prod(query[:-1]) * value[-2] * (query[-1] + value[-1])
 
 
+_BINARY = frozenset({
+    "Add", "Div", "Minimum", "Multiply", "Subtract", "Maximum", "PReLU", "BatchMatrixMultiply",
+})  # fmt: skip
 _CONVOLUTIONS = ("Conv2d", "DepthwiseConv2d", "ConvTranspose2d")
 _COUNTS: dict[str, Callable[[Table, Shape], int]] = {
     "Conv2d": _conv,

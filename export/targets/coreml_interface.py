@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from care_mobile.bundle import TensorSpec
-from care_mobile.coreml.package import Feature, MLPackage
+from care_mobile.coreml import Feature, MLPackage
 from care_mobile.coreml.types import NUMPY, TensorType
 from care_mobile.errors import TargetError
 

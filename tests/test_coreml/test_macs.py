@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ml_programs import Build, mb, package
 
 from care_mobile.coreml.macs import (
+    block_parameters,
     einsum_macs,
-    function_parameters,
     operation_macs,
     operation_parameters,
 )
@@ -24,7 +24,7 @@ def counts(build: Build, *shapes: tuple[int, ...], ios: int = 17) -> tuple[int |
     main = package(build, inputs, ios).main
     found = [operation_macs(operation, main.types()) for operation in main.operations]
     total = None if None in found else sum(count or 0 for count in found)
-    return total, function_parameters(main)
+    return total, block_parameters(main)
 
 
 @given(

@@ -33,14 +33,24 @@ THEIRS = {
     "ImmediateValue": MIL_pb2.Value.ImmediateValue,
     "BlobFileValue": MIL_pb2.Value.BlobFileValue,
 }
-FEATURES = {"ImageFeatureType", "ArrayFeatureType"}
+
+
+def reachable(message, found):
+    """All messages that a model's message leads to, by name; MIL's are named in `THEIRS`."""
+    for field in message.fields:
+        inner = field.message_type
+        if inner is not None and inner.full_name not in {m.full_name for m in found.values()}:
+            found.setdefault(inner.name, inner)
+            reachable(inner, found)
+    return found
+
+
+REACHABLE = reachable(Model_pb2.Model.DESCRIPTOR, {})
 
 
 def theirs(name):
-    if name in FEATURES:
-        feature = THEIRS["FeatureType"]
-        return next(f.message_type for f in feature.fields if f.message_type.name == name)
-    found = THEIRS.get(name) or getattr(MIL_pb2, name)
+    mil = getattr(MIL_pb2, name, None)
+    found = THEIRS.get(name) or mil or REACHABLE[name]
     return getattr(found, "DESCRIPTOR", found)
 
 

@@ -48,12 +48,11 @@ def forecast(package: MLPackage) -> Forecast:
 
 def _sites(function: Function) -> list[Site]:
     types = function.types()
-    producers = {
-        named.name: operation for operation in function.operations for named in operation.outputs
-    }
+    operations = list(function.walk())
+    producers = {named.name: operation for operation in operations for named in operation.outputs}
     return [
         Site(operation, types, producers, operation_macs(operation, types))
-        for operation in function.operations
+        for operation in operations
     ]
 
 

@@ -77,7 +77,7 @@ def test_a_plan_is_compared_where_there_is_one(
             ),
         ),
     )
-    monkeypatch.setattr("care_mobile.inspection.mlpackage.compute_plan", lambda path: plan)
+    monkeypatch.setattr("care_mobile.inspection.coreml.compute_plan", lambda path: plan)
     found = inspect(small_package, with_plan=True).comparison
     assert found is not None
     assert [d.operation for d in found.differences] == ["stem"]
