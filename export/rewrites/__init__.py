@@ -18,10 +18,15 @@ from .elu import elu_plus_one
 from .epsilons import normal_epsilons
 from .expansions import expansions_left_out
 from .layer_norms import layer_norms_written_out
+from .max_pools import max_pools
 from .means import means_over_maps
-from .reciprocals import reciprocals_to_divisions
+from .own_results import own_results
+from .paddings import paddings_in_pieces
+from .reciprocals import reciprocals_to_divisions, roots_to_divisions
+from .resampling import resampling
 from .splits import splits_to_slices
 from .tanh_gelu import tanh_gelu_written_out
+from .transposed_convolutions import output_padding
 
 __all__ = [
     "AVERAGE_POOLS",
@@ -31,9 +36,15 @@ __all__ = [
     "ELU_PLUS_ONE",
     "EXPANSIONS_LEFT_OUT",
     "LAYER_NORMS_WRITTEN_OUT",
+    "MAX_POOLS",
     "MEANS_OVER_MAPS",
     "NORMAL_EPSILONS",
+    "OUTPUT_PADDING",
+    "OWN_RESULTS",
+    "PADDINGS_IN_PIECES",
     "RECIPROCALS_TO_DIVISIONS",
+    "RESAMPLING",
+    "ROOTS_TO_DIVISIONS",
     "SPLITS_TO_SLICES",
     "TANH_GELU",
     "Rewrite",
@@ -56,8 +67,14 @@ DEPTHWISE_KERNELS_IN_PARTS = Rewrite("depthwise-kernels-in-parts", depthwise_ker
 ELU_PLUS_ONE = Rewrite("elu-plus-one", elu_plus_one)
 EXPANSIONS_LEFT_OUT = Rewrite("expansions-left-out", expansions_left_out)
 LAYER_NORMS_WRITTEN_OUT = Rewrite("layer-norms-written-out", layer_norms_written_out)
+MAX_POOLS = Rewrite("max-pools", max_pools)
 MEANS_OVER_MAPS = Rewrite("means-over-maps", means_over_maps)
 NORMAL_EPSILONS = Rewrite("normal-epsilons", normal_epsilons)
+OUTPUT_PADDING = Rewrite("output-padding", output_padding)
+OWN_RESULTS = Rewrite("own-results", own_results)
+PADDINGS_IN_PIECES = Rewrite("paddings-in-pieces", paddings_in_pieces)
+RESAMPLING = Rewrite("resampling", resampling)
+ROOTS_TO_DIVISIONS = Rewrite("roots-to-divisions", roots_to_divisions)
 SPLITS_TO_SLICES = Rewrite("splits-to-slices", splits_to_slices)
 RECIPROCALS_TO_DIVISIONS = Rewrite("reciprocals-to-divisions", reciprocals_to_divisions)
 TANH_GELU = Rewrite("tanh-gelu-written-out", tanh_gelu_written_out)

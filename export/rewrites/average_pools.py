@@ -32,7 +32,7 @@ _POOLS = {
     _ATEN.avg_pool2d.default: 2,
     _ATEN.avg_pool3d.default: 3,
 }
-_DEFAULTS = ([], 0, False, True, None)
+_DEFAULTS: tuple[Any, ...] = ([], 0, False, True, None)
 
 
 @dataclass(frozen=True)
@@ -143,5 +143,5 @@ def _factors(
 
 
 def _per_axis(value: object, rank: int) -> list[int]:
-    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    numbers: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     return numbers * rank if len(numbers) == 1 else numbers

@@ -12,13 +12,15 @@ from care_mobile.bundle import Census
 from care_mobile.coreml import open_package
 from care_mobile.coreml.forecast import forecast
 from care_mobile.coreml.macs import DECOMPRESS
-from care_mobile.errors import TargetError, UsageError
+from care_mobile.errors import UsageError
 from care_mobile.inputs import Array, InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
 from care_mobile.runtimes.coreml import LABELS_FILE
 
 from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
+from .coreml_errors import naming_the_operator
 from .coreml_interface import interface
+from .coreml_operators import in_core_ml_terms, refuse_integers
 from .coreml_variants import CHOSEN, VARIANTS
 from .fast_lowering import lean_tracing
 from .interface import is_float
@@ -77,23 +79,15 @@ class CoreMLTarget:
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         import coremltools as ct
 
-        from ..rewrites import (
-            AVERAGE_POOLS,
-            NORMAL_EPSILONS,
-            RECIPROCALS_TO_DIVISIONS,
-            TANH_GELU,
-            apply,
-        )
-
         half = job.precision != "fp32"
-        exact = [AVERAGE_POOLS, RECIPROCALS_TO_DIVISIONS, TANH_GELU]
-        rewrites = apply(program, [*exact, NORMAL_EPSILONS] if half else exact)
+        rewrites = _rewrite(program, half)
         compression = _compression(program, job)
         with lean_tracing():
-            # coremltools reads core ATen only; an empty table decomposes to that.
-            program = program.run_decompositions({})
+            program = in_core_ml_terms(program)
+        rewrites |= _separate(program)
+        refuse_integers(program)
         precision = ct.precision.FLOAT16 if half else ct.precision.FLOAT32
-        try:
+        with naming_the_operator(job.model):
             model = ct.convert(
                 program,
                 convert_to="mlprogram",
@@ -105,8 +99,6 @@ class CoreMLTarget:
                 minimum_deployment_target=getattr(ct.target, f"iOS{job.options.min_ios}"),
                 skip_model_load=True,
             )
-        except Exception as error:  # coremltools raises plain ValueError, AssertionError and others
-            raise TargetError(f"coremltools cannot convert {job.model}: {error}") from error
         _describe(model, job)
         model.save(str(folder / MODEL_FILE))
         (folder / MODEL_FILE / _DEBUG_FILE).unlink(missing_ok=True)
@@ -124,6 +116,41 @@ class CoreMLTarget:
             rewrites=rewrites | (dict(compression.counts) if compression else {}),
             forecast=forecast(package).summary(),
         )
+
+
+def _rewrite(program: ExportedProgram, half: bool) -> dict[str, int]:
+    """Edit what Core ML or its converter would take otherwise; places by rewrite."""
+    from ..rewrites import (
+        AVERAGE_POOLS,
+        MAX_POOLS,
+        NORMAL_EPSILONS,
+        OUTPUT_PADDING,
+        PADDINGS_IN_PIECES,
+        RECIPROCALS_TO_DIVISIONS,
+        RESAMPLING,
+        ROOTS_TO_DIVISIONS,
+        TANH_GELU,
+        apply,
+    )
+
+    exact = [
+        AVERAGE_POOLS,
+        MAX_POOLS,
+        RESAMPLING,
+        OUTPUT_PADDING,
+        PADDINGS_IN_PIECES,
+        RECIPROCALS_TO_DIVISIONS,
+        ROOTS_TO_DIVISIONS,
+        TANH_GELU,
+    ]
+    return apply(program, [*exact, NORMAL_EPSILONS] if half else exact)
+
+
+def _separate(program: ExportedProgram) -> dict[str, int]:
+    """The last edit: whatever is left out before makes one tensor of two."""
+    from ..rewrites import OWN_RESULTS, apply
+
+    return apply(program, [OWN_RESULTS])
 
 
 def _compression(program: ExportedProgram, job: LowerJob) -> Compression | None:
