@@ -204,10 +204,15 @@ class ForecastSummary(Frozen):
     findings: dict[str, int]
 
 
+ClassesFrom = Literal["--classes", "labels", "folder names"]
+"""What says which class of a network a folder of images is."""
+
+
 class Accuracy(Frozen):
     """Measured on labelled images with the bundle and with the eager network; shares from 0 to 1.
 
-    `agreement` is the share of images on which both give the same class, right or wrong.
+    `agreement` is the share of images on which both give the same class, right or wrong. An image
+    for which the bundle's scores hold NaN is wrong, agrees with nothing, and is counted in `nan`.
     """
 
     data: str
@@ -215,6 +220,9 @@ class Accuracy(Frozen):
     top1: float
     reference_top1: float
     agreement: float
+    nan: int = 0
+    classes_from: ClassesFrom | None = None
+    note: str = Field("", description="what contradicts `classes_from`, if anything")
 
 
 class Calibration(Frozen):
@@ -244,6 +252,9 @@ class Manifest(Frozen):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
+    labels: tuple[Name, ...] = Field(
+        (), description="names of a classifier's classes, in the network's order"
+    )
     target: Name
     precision: Name
     runtime: Name

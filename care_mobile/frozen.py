@@ -20,7 +20,8 @@ def _line(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(max_length=255), AfterValidator(_line)]
+MAX_NAME = 255
+Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_line)]
 """Of a network, a format, an input: what is printed and may become part of a path."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from care_mobile.errors import UsageError
+from care_mobile.evaluation.names import check_names
 from care_mobile.inputs import InputRange, Resolution
 from care_mobile.models.catalog import (
     AS_BUILT,
@@ -102,7 +103,11 @@ def _check_distinct(names: Sequence[str]) -> None:
 
 def _check_data(request: ExportRequest) -> None:
     if request.data is None:
-        given = {"--data-limit": request.data_limit, "--max-drop": request.max_drop_points}
+        given = {
+            "--data-limit": request.data_limit,
+            "--max-drop": request.max_drop_points,
+            "--classes": request.classes,
+        }
         for option, value in given.items():
             if value is not None:
                 raise UsageError(f"{option} needs labelled images", "add --data FOLDER")
@@ -165,6 +170,7 @@ def _check_labels(request: ExportRequest) -> None:
         return
     if request.features_only:
         raise UsageError("labels need a classifier, not --features-only")
+    check_names(labels, "--labels")
     if request.num_classes is not None:
         check_labels(labels, request.num_classes, f"--num-classes {request.num_classes}")
     else:

@@ -91,7 +91,10 @@ def care_export(
     ] = False,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Core ML: file with one class name per line; makes it a classifier."),
+        typer.Option(
+            help="File with the name of each class, one per line, in the network's order; every "
+            "bundle keeps them, and Core ML's becomes a classifier."
+        ),
     ] = None,
     min_ios: Annotated[int, typer.Option(help="Core ML: oldest iOS to run on, 17 or 18.")] = 17,
     max_partitions: Annotated[
@@ -137,6 +140,14 @@ def care_export(
     ] = None,
     data_limit: Annotated[
         int | None, typer.Option(min=1, help="Only so many of them, drawn by --seed.")
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the folder name of each of the network's classes, one per line, in "
+            "its order; by default the labels are the folders' names, without labels the "
+            "folders, sorted by name, are the classes."
+        ),
     ] = None,
     max_drop: Annotated[
         float | None,
@@ -199,6 +210,8 @@ def _request(given: dict[str, Any]) -> ExportRequest:
             given[name] = _numbers(flag(name), given[name])
     if "labels" in given:
         given["labels"] = _labels(given["labels"])
+    if "classes" in given:
+        given["classes"] = _classes(given["classes"])
     if given.get("image_input"):
         given.setdefault("input_range", "0..255")
     if given.get("input_range", RANGES[0]) not in RANGES:
@@ -250,18 +263,15 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
 def _labels(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--labels {path} cannot be read: {error}", "one class name per line"
-        ) from error
-    labels = tuple(line for line in lines if line)
-    if not labels or len(set(labels)) != len(labels):
-        raise UsageError(
-            f"--labels {path} is empty or names a class twice", "one class name per line"
-        )
-    return labels
+    from care_mobile.evaluation.names import read_names
+
+    return read_names(path, "--labels")
+
+
+def _classes(path: Path | None) -> tuple[str, ...] | None:
+    from care_mobile.evaluation.classes import read_classes
+
+    return None if path is None else read_classes(path)
 
 
 def main() -> None:

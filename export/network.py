@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from care_mobile.bundle import Calibration, PassReport, TensorSpec, Weights
 from care_mobile.errors import OutputError, UsageError
+from care_mobile.evaluation.classes import Claim
 from care_mobile.inputs import Array, Preprocessing, Resolution
 from care_mobile.models.catalog import create_model
 from care_mobile.models.checkpoint import load_weights
@@ -187,11 +188,13 @@ def _labelled(
     scores = answered["zeros"]
     if len(scores) != 1 or scores[0].ndim != 2:
         raise UsageError("--data needs a network with one output of scores per class")
+    claim = Claim("the network", scores[0].shape[1], request.options.labels)
     return label(
         data,
         request.data_limit,
         request.seed,
-        scores[0].shape[1],
+        request.classes,
+        claim,
         preprocessing,
         lambda image: answers(model, torch.from_numpy(preprocessing.normalize(image)).float())[0],
     )

@@ -266,9 +266,11 @@ def _accuracy(result: BundleResult) -> list[str]:
     found = result.accuracy
     if found is None:
         return []
+    note = f" {found.note}" if found.note else ""
     return [
         f"{result.name}: top-1 {found.top1:.2%} of {found.images} images of {found.data}, the "
-        f"network itself {found.reference_top1:.2%}; the same answer on {found.agreement:.2%}."
+        f"network itself {found.reference_top1:.2%}; the same answer on {found.agreement:.2%}"
+        f"{f'; NaN on {found.nan}, counted as wrong' if found.nan else ''}.{note}"
     ]
 
 

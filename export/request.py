@@ -81,6 +81,7 @@ class ExportRequest(Frozen):
     keep_float: int = Field(0, ge=0)
     data: Path | None = None
     data_limit: int | None = Field(None, ge=1)
+    classes: tuple[str, ...] | None = None
     max_drop_points: float | None = Field(None, ge=0, le=100)
     min_psnr_db: float | None = Field(None, gt=0, lt=MAX_DB)
 

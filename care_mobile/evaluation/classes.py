@@ -1,46 +1,60 @@
-"""Which class of the network each folder is."""
+"""Which class of the network each folder is: one mapping for all that one table compares."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections import Counter
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from ..bundle import Bundle
+from ..bundle import Bundle, ClassesFrom
 from ..errors import UsageError
 from ..runtimes.coreml import read_labels
+from .names import bare, check_names, read_names
 
-_WORDNET = re.compile(r"n\d{8}(?=\s|$)")
 _SHOWN = 4
 _GIVE_FILE = (
     "give --classes FILE: the folder name of each class, one per line, in the network's order"
 )
+_APART = "evaluate them in calls of their own"
+
+
+class Claim(NamedTuple):
+    """What a network says of its classes: how many they are, and their names if it has any."""
+
+    owner: str
+    classes: int
+    labels: tuple[str, ...] = ()
+
+
+class ClassMap(NamedTuple):
+    """Folder -> index of the network's class, and what says so.
+
+    `note` is for people: a contradiction that does not forbid the mapping, else empty.
+    """
+
+    indices: dict[str, int]
+    source: ClassesFrom
+    note: str = ""
+
+    def digest(self) -> str:
+        """SHA-256 over folders and classes."""
+        content = json.dumps(sorted(self.indices.items()))
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Folder names in the network's order, one per line.
-
-    ImageNet's lists, with a description after each WordNet name (`n01440764 tench, ...`), will do.
+    """Folder names in the network's order, one per line; ImageNet's lists will do.
 
     Raises:
         UsageError: if the file cannot be read, is empty, or names a class twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--classes {path} cannot be read: {error}", "one folder name per line"
-        ) from error
-    names = [line.strip() for line in lines if line.strip()]
-    if names and all(_WORDNET.match(name) for name in names):
-        names = [name[:9] for name in names]
-    if not names:
-        raise UsageError(f"--classes {path} is empty", "one folder name per line")
-    twice = next((name for name, uses in Counter(names).items() if uses > 1), None)
-    if twice is not None:
-        raise UsageError(f"--classes {path} names {twice!r} twice", "one folder name per line")
-    return tuple(names)
+    names = bare(read_names(path, "--classes"))
+    check_names(names, f"--classes {path}")
+    return names
 
 
 def class_count(bundle: Bundle) -> int:
@@ -62,47 +76,133 @@ def class_count(bundle: Bundle) -> int:
     return count
 
 
-def class_indices(
-    folders: Sequence[str], bundle: Bundle, classes: tuple[str, ...] | None
-) -> dict[str, int]:
-    """Folder -> index of the network's class.
-
-    Either `classes` says, or the bundle's own labels do, or the folders are as many as the
-    network's classes and lie in its order when sorted by name.
+def claim(bundle: Bundle, owner: str) -> Claim:
+    """What a bundle says of its classes.
 
     Raises:
-        UsageError: if none of these fits.
+        UsageError: if it is no classifier.
+        BundleError: if its labels cannot be read.
     """
-    count = class_count(bundle)
+    return Claim(owner, class_count(bundle), tuple(read_labels(bundle)))
+
+
+def map_classes(
+    folders: Sequence[str], claims: Sequence[Claim], classes: tuple[str, ...] | None
+) -> ClassMap:
+    """The one mapping for all of `claims`, at least one.
+
+    `classes` says, else the labels do, else the folders are as many as the network's classes and
+    lie in its order when sorted by name.
+
+    Raises:
+        UsageError: if none of these fits, or the claims disagree.
+    """
+    agreed = _agreed(claims)
     if classes is not None:
-        if len(classes) != count:
+        if len(classes) != agreed.classes:
             raise UsageError(
-                f"--classes names {len(classes)} classes, {bundle.name} has {count}",
+                f"--classes names {len(classes)} classes, {agreed.owner} has {agreed.classes}",
                 "give one line per class of the network",
             )
-        return _named(folders, classes, "--classes", "add it there, or remove the folder")
-    labels = read_labels(bundle)
-    if labels:
-        return _named(folders, labels, f"the labels of {bundle.name}", _GIVE_FILE)
-    if len(folders) != count:
+        indices = _named(folders, classes, "--classes", "add it there, or remove the folder")
+        return ClassMap(indices, "--classes", _contradiction(classes, agreed))
+    if agreed.labels:
+        where = f"the labels of {agreed.owner}"
+        names = bare(agreed.labels)
+        check_names(names, where)
+        return ClassMap(_named(folders, names, where, _GIVE_FILE), "labels")
+    if len(folders) != agreed.classes:
         raise UsageError(
-            f"there are {len(folders)} class folders, but {bundle.name} has {count} classes",
+            f"there are {len(folders)} class folders, but {agreed.owner} has {agreed.classes} "
+            "classes",
             _GIVE_FILE,
         )
-    if all(name.isdecimal() for name in folders) and list(folders) != sorted(folders, key=int):
+    _check_numbers(folders)
+    return ClassMap({name: index for index, name in enumerate(sorted(folders))}, "folder names")
+
+
+def _agreed(claims: Sequence[Claim]) -> Claim:
+    """What all say; the first one with labels says it."""
+    for one in claims:
+        if one.labels and len(one.labels) != one.classes:
+            raise UsageError(
+                f"{one.owner} has {len(one.labels)} labels for {one.classes} classes",
+                "export it again with care-export",
+            )
+    first = claims[0]
+    for other in claims[1:]:
+        if other.classes != first.classes:
+            raise UsageError(
+                f"{first.owner} has {first.classes} classes, {other.owner} has {other.classes}",
+                _APART,
+            )
+    labelled = [one for one in claims if one.labels] or [first]
+    for other in labelled[1:]:
+        pairs = enumerate(zip(labelled[0].labels, other.labels, strict=True))
+        apart = next((f"class {i} is {a!r} and {b!r}" for i, (a, b) in pairs if a != b), "")
+        if apart:
+            raise UsageError(
+                f"the labels of {labelled[0].owner} and {other.owner} disagree: {apart}", _APART
+            )
+    return labelled[0]
+
+
+def _contradiction(classes: Sequence[str], agreed: Claim) -> str:
+    """Where --classes has a label of the network at another place."""
+    places = {name: index for index, name in enumerate(bare(agreed.labels))}
+    for index, name in enumerate(classes):
+        if places.get(name, index) != index:
+            return (
+                f"--classes makes {name!r} class {index}, the labels of {agreed.owner} class "
+                f"{places[name]}; --classes was followed."
+            )
+    return ""
+
+
+def _check_numbers(folders: Sequence[str]) -> None:
+    """`2` comes before `10` as a number and after it as text, and so do `class2` and `class10`."""
+    if len({re.sub(r"\d+", "#", name) for name in folders}) != 1:
+        return
+
+    def as_numbers(name: str) -> list[int]:
+        return [int(digits) for digits in re.findall(r"\d+", name)]
+
+    if sorted(folders) != sorted(sorted(folders), key=as_numbers):
         raise UsageError(
             "numbered class folders sort differently as text and as numbers "
-            f"({', '.join(folders[:_SHOWN])} ...)",
+            f"({', '.join(sorted(folders)[:_SHOWN])} ...)",
             _GIVE_FILE,
         )
-    return {name: index for index, name in enumerate(folders)}
 
 
 def _named(folders: Sequence[str], names: Sequence[str], where: str, hint: str) -> dict[str, int]:
-    places: Mapping[str, int] = {name: index for index, name in enumerate(names)}
-    unknown = [folder for folder in folders if folder not in places]
+    # Some file systems take letters and their accents apart.
+    places: Mapping[str, int] = {_composed(name): index for index, name in enumerate(names)}
+    unknown = [folder for folder in folders if _composed(folder) not in places]
     if unknown:
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         shown = ", ".join(repr(name) for name in unknown[:_SHOWN])
-        raise UsageError(f"no class in {where} is called {shown}{more}", hint)
-    return {folder: places[folder] for folder in folders}
+        raise UsageError(
+            f"no class in {where} is called {shown}{more}", _nearly(unknown, names) or hint
+        )
+    return {folder: places[_composed(folder)] for folder in folders}
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _nearly(folders: Sequence[str], names: Sequence[str]) -> str:
+    """A hint for the first folder whose name differs from a class's in letter case or spaces."""
+
+    def loose(name: str) -> str:
+        return re.sub(r"[\s_-]+", " ", _composed(name)).strip().casefold()
+
+    classes = {loose(name): name for name in names}
+    for folder in folders:
+        if loose(folder) in classes:
+            return (
+                f"folder {folder!r} must be called {classes[loose(folder)]!r}, letter by letter: "
+                "rename it, or give --classes FILE with the names of the folders"
+            )
+    return ""

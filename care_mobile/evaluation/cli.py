@@ -48,7 +48,8 @@ def care_eval(
         Path | None,
         typer.Option(
             help="File with the folder name of each of the network's classes, one per line, in "
-            "its order; by default the folders, sorted by name, are the classes."
+            "its order; by default the labels of the bundles are the folders' names, without "
+            "labels the folders, sorted by name, are the classes."
         ),
     ] = None,
     limit: Annotated[

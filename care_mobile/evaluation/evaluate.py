@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..frozen import Frozen
 from ..requirements import version
 from ..runtimes.trial import Trials
-from .classes import read_classes
+from .classes import ClassMap, read_classes
 from .dataset import Dataset, open_dataset
 from .images import UnreadableImage, read_image
 from .journal import Answer, Journal, Key, SubjectKey, keeping, path_for
@@ -68,20 +68,22 @@ def evaluate(
     paths = request.bundles
     if request.reference and request.reference.resolve() not in {p.resolve() for p in paths}:
         paths = (request.reference, *paths)
-    subjects = open_subjects(paths, dataset.folders, classes, request.runtime)
+    subjects, class_map = open_subjects(paths, dataset.folders, classes, request.runtime)
     _check_threads_read(request, subjects)
     with Trials() as trials:
         for subject in subjects:
             trials.check(subject.bundle, subject.runtime.name, request.threads)
-    key = _key(dataset, subjects, lambda done, total: on_step("reading", done, total))
+    key = _key(dataset, subjects, class_map, lambda done, total: on_step("reading", done, total))
     journal_path = path_for(request.output)
     runtimes = []
     with keeping(journal_path, key) as journal:
         for number, subject in enumerate(subjects):
             runtimes.append(_run(number, subject, dataset, journal, request, on_step))
-    facts = dataset_facts(dataset, key.fingerprint, request.limit, journal.answers)
+    facts = dataset_facts(dataset, class_map, key.fingerprint, request.limit, journal.answers)
     reference = _reference(request, subjects)
-    report = make_report(facts, dataset, subjects, runtimes, reference, journal.answers)
+    report = make_report(
+        facts, dataset, class_map.indices, subjects, runtimes, reference, journal.answers
+    )
     write_report(report, request.output)
     journal_path.unlink(missing_ok=True)
     return report
@@ -95,10 +97,16 @@ def _check_threads_read(request: EvaluationRequest, subjects: list[Subject]) -> 
         raise UsageError(f"--threads does nothing on {' and '.join(runtimes)}", "leave it out")
 
 
-def _key(dataset: Dataset, subjects: list[Subject], on_image: Callable[[int, int], None]) -> Key:
+def _key(
+    dataset: Dataset,
+    subjects: list[Subject],
+    class_map: ClassMap,
+    on_image: Callable[[int, int], None],
+) -> Key:
     return Key(
         fingerprint=dataset.fingerprint(on_image),
         samples=len(dataset.samples),
+        classes=class_map.digest(),
         subjects=tuple(
             SubjectKey(
                 integrity=subject.bundle.manifest.integrity,
@@ -120,7 +128,13 @@ def _run(
 ) -> dict[str, str]:
     """Answer what is not answered yet; returns the session's description."""
     total = len(dataset.samples)
-    todo = [sample for sample in dataset.order() if (number, sample) not in journal.answers]
+    known = {
+        sample
+        for (whose, sample), answer in journal.answers.items()
+        # An image that was left out once is not left out without being asked again.
+        if whose == number and (answer.bad is None or request.skip_bad)
+    }
+    todo = [sample for sample in dataset.order() if sample not in known]
     on_step(subject.label, total - len(todo), total)
     session = subject.load(request.threads)
     for done, sample in enumerate(todo, total - len(todo) + 1):

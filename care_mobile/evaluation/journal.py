@@ -33,6 +33,7 @@ class Key(Frozen):
     fingerprint: str
     samples: int
     subjects: tuple[SubjectKey, ...]
+    classes: str | None = Field(None, description="which class each folder is, as a hash")
 
 
 class Answer(Frozen):
@@ -114,7 +115,10 @@ def _difference(found: Key, key: Key) -> str:
         return "on other images: the folder, --limit or --seed changed"
     if [s.integrity for s in found.subjects] != [s.integrity for s in key.subjects]:
         return "with other bundles"
-    return "on another runtime or version" if found != key else ""
+    # Journals of earlier versions do not tell; their answers are the network's own classes.
+    if found.classes not in (None, key.classes):
+        return "with other classes: --classes or the labels changed"
+    return "on another runtime or version" if found.subjects != key.subjects else ""
 
 
 def _append(stream: IO[bytes], line: Frozen) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..bundle import ClassesFrom
 from ..inspection.text import one_line
 from .results import BundleAccuracy, EvaluationReport, Proportion
 
 _SHOWN = 5
+_SAYS: Mapping[ClassesFrom, str] = {
+    "--classes": "--classes says which class a folder is",
+    "labels": "the bundles' labels say which class a folder is",
+    "folder names": "folders sorted by name are the classes in order",
+}
 
 
 def print_report(report: EvaluationReport, console: Console) -> None:
@@ -59,7 +65,10 @@ def _counted(number: int, noun: str) -> str:
 def _notes(report: EvaluationReport) -> Iterator[str]:
     data = report.dataset
     drawn = f", drawn with seed {data.seed}" if data.limit is not None else ""
-    yield f"{data.name}: {_counted(data.images, 'image')} of {data.classes} classes{drawn}"
+    by = f"; {_SAYS[data.classes_from]}" if data.classes_from else ""
+    yield f"{data.name}: {_counted(data.images, 'image')} of {data.classes} classes{drawn}{by}"
+    if data.note:
+        yield one_line(data.note)
     if data.ignored_files:
         yield f"Passed over: {_counted(data.ignored_files, 'file')} without an image's suffix."
     if data.skipped:

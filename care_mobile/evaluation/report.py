@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from ..errors import UsageError
+from .classes import ClassMap
 from .dataset import Dataset
 from .journal import Answer
 from .results import BundleAccuracy, DatasetFacts, EvaluationReport, SkippedImage
@@ -19,17 +20,25 @@ AllAnswers = Mapping[tuple[int, int], Answer]
 def make_report(
     facts: DatasetFacts,
     dataset: Dataset,
+    indices: Mapping[str, int],
     subjects: Sequence[Subject],
     runtimes: Sequence[dict[str, str]],
     reference: int | None,
     answers: AllAnswers,
 ) -> EvaluationReport:
-    """Count right answers; `reference` is the number of the subject to compare with."""
+    """Count right answers, on images that all could read.
+
+    Args:
+        indices: folder -> class of the networks.
+        reference: number of the subject to compare with.
+    """
+    skipped = {answer.sample for answer in answers.values() if answer.bad is not None}
+    answers = {key: answer for key, answer in answers.items() if answer.sample not in skipped}
     return EvaluationReport(
         dataset=facts,
         reference=None if reference is None else subjects[reference].label,
         bundles=tuple(
-            _accuracy(dataset, subjects, number, reference, answers, runtime)
+            _accuracy(dataset, indices, subjects, number, reference, answers, runtime)
             for number, runtime in enumerate(runtimes)
         ),
         created=datetime.now(timezone.utc).replace(microsecond=0),
@@ -37,7 +46,11 @@ def make_report(
 
 
 def dataset_facts(
-    dataset: Dataset, fingerprint: str, limit: int | None, answers: AllAnswers
+    dataset: Dataset,
+    class_map: ClassMap,
+    fingerprint: str,
+    limit: int | None,
+    answers: AllAnswers,
 ) -> DatasetFacts:
     """What was evaluated on, and which images could not be read.
 
@@ -55,6 +68,8 @@ def dataset_facts(
         name=dataset.root.resolve().name,
         fingerprint=fingerprint,
         classes=len(dataset.folders),
+        classes_from=class_map.source,
+        note=class_map.note,
         images=len(dataset.samples) - len(bad),
         limit=limit,
         seed=dataset.seed,
@@ -65,6 +80,7 @@ def dataset_facts(
 
 def _accuracy(
     dataset: Dataset,
+    indices: Mapping[str, int],
     subjects: Sequence[Subject],
     number: int,
     reference: int | None,
@@ -80,10 +96,10 @@ def _accuracy(
             base.label,
             ours,
             theirs,
-            right(dataset, subject.indices, ours, 1),
-            right(dataset, base.indices, theirs, 1),
+            right(dataset, indices, ours, 1),
+            right(dataset, indices, theirs, 1),
         )
-    many = manifest.arrays[0].shape[1] or 0
+    among = TOP if subject.classes > TOP else None
     return BundleAccuracy(
         name=subject.label,
         integrity=manifest.integrity,
@@ -92,9 +108,9 @@ def _accuracy(
         precision=manifest.precision,
         random_weights=manifest.weights.random,
         runtime=runtime,
-        top1=accuracy(dataset, subject.indices, ours, 1),
-        top5=accuracy(dataset, subject.indices, ours, TOP) if many > TOP else None,
+        top1=accuracy(dataset, indices, ours, 1),
+        top5=accuracy(dataset, indices, ours, among) if among else None,
         nan=sum(not answer.top for answer in ours.values()),
         agreement=compared,
-        classes=class_counts(dataset, subject.indices, ours),
+        classes=class_counts(dataset, indices, ours, among),
     )

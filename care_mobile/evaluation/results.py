@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..bundle import ClassesFrom
 from ..frozen import Frozen
 
 
@@ -27,7 +28,7 @@ class ClassCounts(Frozen):
     index: int = Field(description="class of the network")
     images: int
     top1: int
-    top5: int
+    top5: int | None = Field(description="None with five classes or fewer")
 
 
 class Agreement(Frozen):
@@ -75,7 +76,10 @@ class SkippedImage(Frozen):
 
 
 class DatasetFacts(Frozen):
-    """What was evaluated on; `fingerprint` is the SHA-256 over names and contents."""
+    """What was evaluated on; `fingerprint` is the SHA-256 over names and contents.
+
+    `classes` counts the folders; `note` says what contradicts `classes_from`, if anything.
+    """
 
     name: str
     fingerprint: str
@@ -85,6 +89,10 @@ class DatasetFacts(Frozen):
     seed: int
     skipped: tuple[SkippedImage, ...]
     ignored_files: int
+    classes_from: ClassesFrom | None = Field(
+        None, description="what says which class a folder is, for all bundles"
+    )
+    note: str = ""
 
 
 class EvaluationReport(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from ..bundle import Bundle
 from ..errors import RuntimeFailure, UsageError
 from ..inputs import Array
 from ..runtimes import Runtime, RuntimeOptions, Session, get_runtime
-from .classes import class_count, class_indices
+from .classes import ClassMap, claim, map_classes
 
 TOP = 5
 _STAND_INS: Mapping[str, str] = {"coreml": "coreml-interpreter"}
@@ -20,12 +21,12 @@ _STAND_INS: Mapping[str, str] = {"coreml": "coreml-interpreter"}
 
 
 class Subject(NamedTuple):
-    """`indices` maps class folders to the network's classes."""
+    """`label` names the bundle in a table; `classes` is how many the network has."""
 
     bundle: Bundle
     label: str
     runtime: Runtime
-    indices: dict[str, int]
+    classes: int
 
     def load(self, threads: int) -> Session:
         """The session that answers.
@@ -44,7 +45,7 @@ class Subject(NamedTuple):
         Raises:
             RuntimeFailure: if the runtime fails or answers in another shape.
         """
-        name, count = self.bundle.manifest.inputs[0].name, class_count(self.bundle)
+        name, count = self.bundle.manifest.inputs[0].name, self.classes
         scores = np.asarray(session.run({name: image})[0], np.float64)
         if scores.shape != (1, count):
             raise RuntimeFailure(
@@ -61,29 +62,27 @@ def open_subjects(
     folders: tuple[str, ...],
     classes: tuple[str, ...] | None,
     runtime: str | None,
-) -> list[Subject]:
-    """Open bundles and find out which class each folder is.
+) -> tuple[list[Subject], ClassMap]:
+    """Open bundles and find out which class each folder is, for all of them.
 
     Raises:
         BundleError: if one is missing or damaged.
         UsageError: if one is no classifier of these classes, given twice, or cannot run on
-            `runtime`.
+            `runtime`, or if two disagree about the classes.
     """
     opened = [Bundle.open(path) for path in paths]
     resolved = [path.resolve() for path in paths]
     twice = next((path for path in paths if resolved.count(path.resolve()) > 1), None)
     if twice is not None:
         raise UsageError(f"bundle {twice} is given twice", "name each bundle once")
-    names = [bundle.name for bundle in opened]
-    return [
-        Subject(
-            bundle=bundle,
-            label=bundle.name if names.count(bundle.name) == 1 else str(bundle.path),
-            runtime=choose_runtime(bundle, runtime),
-            indices=class_indices(folders, bundle, classes),
-        )
-        for bundle in opened
+    uses = Counter(bundle.name for bundle in opened)
+    labels = [bundle.name if uses[bundle.name] == 1 else str(bundle.path) for bundle in opened]
+    claims = [claim(bundle, label) for bundle, label in zip(opened, labels, strict=True)]
+    subjects = [
+        Subject(bundle, label, choose_runtime(bundle, runtime), claimed.classes)
+        for bundle, label, claimed in zip(opened, labels, claims, strict=True)
     ]
+    return subjects, map_classes(folders, claims, classes)
 
 
 def choose_runtime(bundle: Bundle, name: str | None = None) -> Runtime:

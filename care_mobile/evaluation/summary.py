@@ -40,18 +40,25 @@ def accuracy(
 
 
 def class_counts(
-    dataset: Dataset, indices: Mapping[str, int], answers: Answers
+    dataset: Dataset, indices: Mapping[str, int], answers: Answers, among: int | None
 ) -> tuple[ClassCounts, ...]:
-    """Counts of every class folder, in the network's order."""
+    """Counts of every class folder, in the network's order; first classes, and those `among` so
+    many where it says how many.
+    """
 
     def by_folder(samples: Sequence[int]) -> Counter[str]:
         return Counter(dataset.samples[sample].folder for sample in samples)
 
     images = by_folder(list(answers))
-    first, five = (by_folder(list(right(dataset, indices, answers, k))) for k in (1, 5))
+    first = by_folder(list(right(dataset, indices, answers, 1)))
+    more = by_folder(list(right(dataset, indices, answers, among))) if among else None
     return tuple(
         ClassCounts(
-            folder=folder, index=index, images=images[folder], top1=first[folder], top5=five[folder]
+            folder=folder,
+            index=index,
+            images=images[folder],
+            top1=first[folder],
+            top5=None if more is None else more[folder],
         )
         for folder, index in sorted(indices.items(), key=lambda item: item[1])
     )

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import MissingDependencyError, RuntimeFailure
+from ..errors import BundleError, MissingDependencyError, RuntimeFailure
 from ..quiet import quiet
 from ..requirements import Availability, check, load, version
 from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
 
 LABELS_FILE = "labels.txt"
-"""Class names of a classifier, one per line: Core ML returns its scores by name, unordered."""
+"""Where bundles had their class names, one per line, before manifests had them."""
 
 
 class CoreMLSession:
@@ -63,9 +63,21 @@ class CoreMLSession:
 
 
 def read_labels(bundle: Bundle) -> list[str]:
-    """Class names of a classifier's bundle in the network's order; none for others."""
-    labels = bundle.path / LABELS_FILE
-    return labels.read_text(encoding="utf-8").splitlines() if labels.is_file() else []
+    """Class names of a classifier's bundle in the network's order; none for others.
+
+    Raises:
+        BundleError: if they are no text.
+    """
+    # Only what the manifest lists was checked when the bundle was opened.
+    if bundle.manifest.labels or LABELS_FILE not in bundle.manifest.files:
+        return list(bundle.manifest.labels)
+    try:
+        return (bundle.path / LABELS_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"{bundle.name}: {LABELS_FILE} cannot be read: {error}",
+            "export it again with care-export",
+        ) from error
 
 
 def in_order(outputs: Mapping[str, Any], bundle: Bundle, labels: list[str]) -> list[AnyArray]:

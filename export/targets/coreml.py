@@ -15,7 +15,6 @@ from care_mobile.coreml.macs import DECOMPRESS
 from care_mobile.errors import UsageError
 from care_mobile.inputs import Array, InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
-from care_mobile.runtimes.coreml import LABELS_FILE
 
 from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
 from .coreml_errors import naming_the_operator
@@ -73,7 +72,6 @@ class CoreMLTarget:
         return {
             "min_ios": options.min_ios,
             "image_input": options.image_input,
-            "labels": len(options.labels),
         }
 
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
@@ -102,10 +100,6 @@ class CoreMLTarget:
         _describe(model, job)
         model.save(str(folder / MODEL_FILE))
         (folder / MODEL_FILE / _DEBUG_FILE).unlink(missing_ok=True)
-        if job.options.labels:
-            (folder / LABELS_FILE).write_text(
-                "\n".join(job.options.labels) + "\n", encoding="utf-8"
-            )
         package = open_package(folder / MODEL_FILE)
         inputs, outputs = interface(package, job)
         return Lowered(

@@ -27,7 +27,7 @@ class ExecuTorchTarget:
 
     name = "executorch"
     precisions: tuple[str, ...] = ("fp32", "int8")
-    options: tuple[str, ...] = ("max_partitions", "max_fallback_ops")
+    options: tuple[str, ...] = ("labels", "max_partitions", "max_fallback_ops")
     calibrated: tuple[str, ...] = ("int8",)
     keeps_float: tuple[str, ...] = ("int8",)
     runtime = "executorch"

@@ -34,7 +34,7 @@ class OnnxTarget:
 
     name = "onnx"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
-    options: tuple[str, ...] = ("opset", "dynamic_batch")
+    options: tuple[str, ...] = ("labels", "opset", "dynamic_batch")
     calibrated: tuple[str, ...] = ("int8",)
     keeps_float: tuple[str, ...] = ("int8",)
     runtime = "onnxruntime"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 from care_mobile.bundle import Bundle
 from care_mobile.errors import BundleError, OutputError, RuntimeFailure, UsageError
 from care_mobile.evaluation.evaluate import EvaluationRequest, OnStep, evaluate
+from care_mobile.evaluation.images import UnreadableImage, read_image
 from care_mobile.evaluation.intervals import proportion
 from care_mobile.evaluation.journal import path_for
 from care_mobile.evaluation.results import ClassCounts, EvaluationReport
 from care_mobile.evaluation.subject import choose_runtime
+from care_mobile.inputs import Array, Preprocessing
 
 from .conftest import GREYS, NAMES, Classifier, Pictures
 
@@ -90,6 +93,7 @@ def test_few_classes_have_no_top5(
     (found,) = evaluate(request_for(classifier(greys=GREYS[:3]), data=data)).bundles
     assert found.top1 == proportion(3, 3)
     assert found.top5 is None
+    assert [row.top5 for row in found.classes] == [None] * 3
 
 
 def test_nan_is_wrong_and_agrees_with_nothing(classifier: Classifier, request_for: Any) -> None:
@@ -107,6 +111,41 @@ def test_a_limit_draws_images(classifier: Classifier, request_for: Any) -> None:
     ten = evaluate(request_for(bundle, limit=10))
     assert ten.bundles[0].top1.total == 10
     assert ten.dataset.fingerprint != evaluate(request_for(bundle)).dataset.fingerprint
+
+
+def test_the_labels_of_one_bundle_are_the_classes_of_all(
+    classifier: Classifier, request_for: Any, pictures: Pictures
+) -> None:
+    """Their order is not that of the sorted folders, by which nothing would be right."""
+    words = ("zero", "one", "two", "three", "four", "five", "six", "seven")
+    data = pictures({w: (g - 5, g, g + 5) for w, g in zip(words, GREYS, strict=True)}, "words")
+    labelled, bare = classifier("labelled", labels=words), classifier("bare")
+    report = evaluate(request_for(bare, labelled, reference=bare, data=data))
+    assert [found.top1 for found in report.bundles] == [proportion(24, 24)] * 2
+    assert report.dataset.classes_from == "labels"
+    base, found = report.bundles
+    assert base.classes == found.classes
+    assert found.agreement is not None
+    assert found.agreement.same == proportion(24, 24)
+    assert found.agreement.difference == 0
+    alone = evaluate(request_for(bare, data=data))
+    assert alone.dataset.classes_from == "folder names"
+    assert alone.bundles[0].top1.count < 12
+
+
+@pytest.mark.parametrize("other", ["classes", "labels"])
+def test_bundles_that_disagree_about_classes(
+    classifier: Classifier, request_for: Any, other: str
+) -> None:
+    one = classifier("one", labels=NAMES)
+    two = (
+        classifier("two", greys=GREYS[:7])
+        if other == "classes"
+        else classifier("two", labels=tuple(reversed(NAMES)))
+    )
+    with pytest.raises(UsageError, match=r"one .*two") as caught:
+        evaluate(request_for(one, two))
+    assert "calls of their own" in caught.value.hint
 
 
 @pytest.mark.parametrize("answers", [1, 20, 32, 40, 63])
@@ -139,12 +178,13 @@ def test_an_interrupted_run_continues(
         ("image", "on other images"),
         ("limit", "on other images"),
         ("bundle", "with other bundles"),
+        ("classes", "with other classes"),
         ("journal", "damaged or no progress"),
         ("answer", "answers what was not asked"),
     ],
 )
 def test_a_changed_run_is_refused(
-    classifier: Classifier, request_for: Any, change: str, message: str
+    classifier: Classifier, request_for: Any, tmp_path: Path, change: str, message: str
 ) -> None:
     request = request_for(classifier())
     with pytest.raises(KeyboardInterrupt):
@@ -156,6 +196,10 @@ def test_a_changed_run_is_refused(
         request = request.model_copy(update={"limit": 20})
     elif change == "bundle":
         classifier(model="another")
+    elif change == "classes":
+        names = tmp_path / "classes.txt"
+        names.write_text("\n".join(reversed(NAMES)))
+        request = request.model_copy(update={"classes": names})
     else:
         line = b"not json\n" if change == "journal" else b'{"subject": 3, "sample": 0}\n'
         journal.write_bytes(journal.read_bytes() + line)
@@ -164,6 +208,52 @@ def test_a_changed_run_is_refused(
         evaluate(request)
     assert "delete it" in caught.value.hint
     assert journal.read_bytes() == kept
+
+
+def test_a_journal_that_does_not_tell_its_classes_goes_on(
+    classifier: Classifier, request_for: Any
+) -> None:
+    request = request_for(classifier())
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(request, stop_after(5))
+    journal = path_for(request.output)
+    key, *answers = journal.read_bytes().splitlines(keepends=True)
+    old = {name: value for name, value in json.loads(key).items() if name != "classes"}
+    journal.write_bytes(json.dumps(old).encode() + b"\n" + b"".join(answers))
+    assert evaluate(request).bundles[0].top1 == proportion(25, 32)
+
+
+def test_an_image_that_was_left_out_is_asked_again_without_the_option(
+    classifier: Classifier, request_for: Any
+) -> None:
+    request = request_for(classifier())
+    (request.data / "a" / "0.png").write_bytes(b"this is text")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(request.model_copy(update={"skip_bad": True}), stop_after(31))
+    with pytest.raises(UsageError, match=r"a/0\.png: not an image"):
+        evaluate(request)
+
+
+def test_an_image_that_one_bundle_cannot_take_counts_for_none(
+    classifier: Classifier, request_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise one table would hold accuracies on different images."""
+    good, poor = classifier("good"), classifier("poor", greys=NO_LAST, precision="fp16")
+    asked: list[Path] = []
+
+    def once(path: Path, preprocessing: Preprocessing) -> Array:
+        asked.append(path)
+        if path.match("h/0.png") and asked.count(path) == 2:
+            raise UnreadableImage("the disk failed")
+        return read_image(path, preprocessing)
+
+    monkeypatch.setattr("care_mobile.evaluation.evaluate.read_image", once)
+    report = evaluate(request_for(good, reference=poor, skip_bad=True))
+    assert report.dataset.images == 31
+    assert [found.top1.total for found in report.bundles] == [31, 31]
+    assert [found.classes[7].images for found in report.bundles] == [3, 3]
+    assert report.bundles[1].agreement is not None
+    assert report.bundles[1].agreement.same.total == 31
 
 
 def test_an_unreadable_image_stops_or_is_counted(classifier: Classifier, request_for: Any) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from care_mobile.bundle import read_manifest
 from care_mobile.errors import UsageError
+from care_mobile.evaluation.classes import Claim
 from care_mobile.export.accuracy import answer, label
 from care_mobile.inputs import Array, InputRange, Preprocessing, Resolution
 
@@ -18,6 +19,9 @@ PIXELS = Preprocessing(
     resolution=Resolution(width=32, height=32), input_range=InputRange.BYTE, mean=(0.0,) * 3,
     std=(1.0,) * 3,
 )  # fmt: skip
+
+
+TEN = Claim("the network", 10)
 
 
 def fill(folder: Path, classes: int = 10, each: int = 2) -> Path:
@@ -39,7 +43,7 @@ def one_wrong(image: Array) -> np.ndarray:
 
 
 def test_answers_are_counted_against_truth_and_reference(tmp_path: Path) -> None:
-    labelled = label(fill(tmp_path / "shades"), None, 0, 10, PIXELS, one_wrong)
+    labelled = label(fill(tmp_path / "shades"), None, 0, None, TEN, PIXELS, one_wrong)
     assert labelled.truth == tuple(n for n in range(10) for _ in range(2))
     found = labelled.judge(list(answer(labelled.dataset, PIXELS, right)))
     assert (found.data, found.images) == ("shades", 20)
@@ -47,20 +51,47 @@ def test_answers_are_counted_against_truth_and_reference(tmp_path: Path) -> None
 
 
 def test_a_score_of_nan_is_no_answer(tmp_path: Path) -> None:
-    labelled = label(fill(tmp_path), None, 0, 10, PIXELS, right)
+    labelled = label(fill(tmp_path), None, 0, None, TEN, PIXELS, right)
     nothing = list(answer(labelled.dataset, PIXELS, lambda image: np.full((1, 10), np.nan)))
     assert labelled.judge(nothing).top1 == 0.0
+    assert labelled.judge(nothing).nan == 20
+    none = label(
+        tmp_path, None, 0, None, TEN, PIXELS, lambda image: np.full((1, 10), np.nan)
+    ).judge(nothing)
+    assert (none.reference_top1, none.agreement) == (0.0, 0.0)
 
 
 def test_classes_must_match(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has 3 class folders, the network 10 classes"):
-        label(fill(tmp_path, 3), None, 0, 10, PIXELS, right)
+    with pytest.raises(UsageError, match="3 class folders, but the network has 10"):
+        label(fill(tmp_path, 3), None, 0, None, TEN, PIXELS, right)
+
+
+def test_classes_are_those_of_care_eval(tmp_path: Path) -> None:
+    fill(tmp_path)
+    names = tuple(f"class{n}" for n in reversed(range(10)))
+    for classes, network in ((names, TEN), (None, Claim("the network", 10, names))):
+        labelled = label(tmp_path, None, 0, classes, network, PIXELS, right)
+        assert labelled.truth == tuple(9 - n for n in range(10) for _ in range(2))
+        assert labelled.judge(labelled.reference).classes_from == (
+            "--classes" if classes else "labels"
+        )
+
+
+def test_numbered_folders_that_sort_as_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="sort differently"):
+        label(fill(tmp_path, 11), None, 0, None, Claim("the network", 11), PIXELS, right)
+
+
+def test_answers_for_other_images_are_no_answers(tmp_path: Path) -> None:
+    labelled = label(fill(tmp_path), None, 0, None, TEN, PIXELS, right)
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        labelled.judge([1])
 
 
 def test_an_image_that_is_none_is_named(tmp_path: Path) -> None:
     (fill(tmp_path) / "class3" / "bad.png").write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"bad\.png: not an image"):
-        label(tmp_path, None, 0, 10, PIXELS, right)
+        label(tmp_path, None, 0, None, TEN, PIXELS, right)
 
 
 def test_an_export_measures_it(tmp_path: Path) -> None:
@@ -83,9 +114,10 @@ def test_an_export_measures_it(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--data-limit", "3"], "--data-limit needs labelled images"),
-        (["--keep-float", "3"], "--keep-float needs an integer precision"),
-        (["--max-drop", "1"], "--max-drop needs an integer precision"),
-        (["--calibration", "."], "--calibration needs an integer precision"),
+        (["--classes", "commands.txt"], "--classes commands.txt cannot be read: No such file"),
+        (["--keep-float", "3"], "--keep-float does nothing for onnx in fp32"),
+        (["--max-drop", "1"], "--max-drop needs labelled images"),
+        (["--calibration", "."], "--calibration does nothing for onnx in fp32"),
         (["--data", ".", "--features-only"], "--data needs a classifier"),
         (["--data", "absent"], "--data absent does not exist"),
     ],
@@ -97,3 +129,10 @@ def test_options_that_do_not_go_together(
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_classes_without_data(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    ended = run("care-export", "-t", "onnx", "--classes", "classes.txt", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "--classes needs labelled images" in ended.stderr

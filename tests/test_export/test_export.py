@@ -11,7 +11,7 @@ import pytest
 import torch
 from networks import tiny_care
 
-from care_mobile.bundle import MANIFEST, Bundle, Outlook
+from care_mobile.bundle import MANIFEST, Bundle, Outlook, find_bundles
 from care_mobile.models.checkpoint import load_weights
 
 from .commands import run
@@ -228,18 +228,46 @@ def test_core_ml_with_image_and_labels(tmp_path: Path) -> None:
     assert bundle.manifest.parity.on("photos").top1_agreement == 1.0
 
 
-def test_a_target_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:
-    """Nine labels for ten classes: Core ML refuses, ONNX stands."""
+def test_labels_are_in_the_manifest_of_every_target(tmp_path: Path) -> None:
+    """Only Core ML makes them part of its file; the others go on giving logits."""
+    labels = tuple(f"digit {i}" for i in reversed(range(10)))
+    (tmp_path / "labels.txt").write_bytes("\r\n".join(("\ufeff" + labels[0], *labels[1:])).encode())
+    ended = run(
+        "care-export", "-m", "networks:Classifier", "-r", "32", "-t", "all", "-w", "random:0",
+        "--labels", "labels.txt", "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    found = [Bundle.open(path) for path in find_bundles(tmp_path / "bundles")]
+    assert {bundle.manifest.target for bundle in found} == {"coreml", "onnx", "executorch"}
+    for bundle in found:
+        assert bundle.manifest.labels == labels
+        assert "labels" not in bundle.manifest.options
+        if bundle.manifest.target != "coreml":
+            assert bundle.manifest.outputs[0].name == "logits"
+
+
+def test_labels_that_do_not_fit_stop_the_export(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("\n".join(f"digit {i}" for i in range(9)))
     ended = run(
-        "care-export", "-m", "networks:tiny_care", "-r", "32", "-t", "coreml", "-t", "onnx",
-        "--labels", "labels.txt", "--json", cwd=tmp_path,
+        "care-export", "-m", "networks:tiny_care", "-r", "32", "-t", "onnx",
+        "--labels", "labels.txt", cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "--labels has 9 names for the 10 classes of networks:tiny_care" in ended.stderr
+    assert not list((tmp_path / "bundles").iterdir())
+
+
+def test_a_target_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:
+    """No partition allowed: ExecuTorch refuses, ONNX stands."""
+    ended = run(
+        "care-export", "-m", "networks:tiny_care", "-r", "32", "-t", "executorch", "-t", "onnx",
+        "--max-partitions", "0", "--json", cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 2
     found = {b["target"]: b for b in json.loads(ended.stdout)["bundles"]}
     assert found["onnx"]["status"] == "verified"
-    assert found["coreml"]["status"] == "failed"
-    assert "9 labels" in found["coreml"]["failure"]["message"]
+    assert found["executorch"]["status"] == "failed"
+    assert "partition" in found["executorch"]["failure"]["message"]
     assert [p.name for p in (tmp_path / "bundles").iterdir()] == ["tiny_care-onnx-fp32-32x32"]
 
 

@@ -61,16 +61,14 @@ class StandIn:
         return {"logits": np.ones((1, 2), np.float32), "label": "ant", "label_probs": scores}
 
 
-@pytest.mark.parametrize("labels", ["", "ant\ncat\n"])
+@pytest.mark.parametrize("labels", [(), ("ant", "cat")])
 def test_outputs_in_the_manifests_order(
-    labels: str, write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    labels: tuple[str, ...], write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = SimpleNamespace(models=SimpleNamespace(MLModel=StandIn))
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(coreml, "load", lambda name, extra: tools)
-    bundle = Bundle.open(write_bundle(runtime="coreml"))
-    if labels:
-        (bundle.path / coreml.LABELS_FILE).write_text(labels)
+    bundle = Bundle.open(write_bundle(runtime="coreml", labels=labels))
     session = RUNTIME.load(bundle, RuntimeOptions())
     spec = bundle.manifest.inputs[0]
     shape = tuple(side or 1 for side in spec.shape)
