@@ -1,8 +1,9 @@
 """Padding that Core ML's `pad` does not have, as pieces side by side.
 
 Core ML pads with a constant anywhere, and repeats or mirrors along the last two axes only: a
-package that does so elsewhere does not load (apple/coremltools #2571, #2576, PR #2701). It has no
-circular padding and cuts nothing off. Along one axis of n elements, a before and b behind::
+package that does so elsewhere does not load (apple/coremltools #2571, #2576, PR #2701). It repeats
+no further than the axis is long (webmachinelearning/webnn #739), has no circular padding and cuts
+nothing off. Along one axis of n elements, a before and b behind::
 
     circular   [x[n-a:], x, x[:b]]
     reflect    [x[1:a+1] reversed, x, x[n-1-b:n-1] reversed]
@@ -34,7 +35,7 @@ def paddings_in_pieces(program: ExportedProgram) -> int:
         shape = static_shape(node.args[0])
         pads: Any = node.args[1]
         mode = node.args[2] if len(node.args) > 2 else node.kwargs.get("mode", "constant")
-        if shape is None or not _needs(mode, pads):
+        if shape is None or not _needs(mode, pads, shape):
             continue
         with program.graph_module.graph.inserting_before(node):
             result = _padded(program.graph_module.graph, node, list(pads), str(mode))
@@ -45,10 +46,11 @@ def paddings_in_pieces(program: ExportedProgram) -> int:
     return places
 
 
-def _needs(mode: object, pads: list[int]) -> bool:
+def _needs(mode: object, pads: list[int], shape: tuple[int, ...]) -> bool:
     if any(amount < 0 for amount in pads) or mode == "circular":
         return True
-    return mode in _MODES and any(pads[4:])
+    wide = any(amount > shape[-1 - place // 2] for place, amount in enumerate(pads))
+    return mode in _MODES and (any(pads[4:]) or wide)
 
 
 def _padded(graph: fx.Graph, node: fx.Node, pads: list[int], mode: str) -> fx.Node:

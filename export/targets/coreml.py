@@ -19,7 +19,7 @@ from care_mobile.requirements import Availability, check, tool_versions, version
 from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
 from .coreml_errors import naming_the_operator
 from .coreml_interface import interface
-from .coreml_operators import in_core_ml_terms, refuse_integers
+from .coreml_operators import in_core_ml_terms, refuse_integers, refuse_what_core_ml_miscomputes
 from .coreml_variants import CHOSEN, VARIANTS
 from .fast_lowering import lean_tracing
 from .interface import is_float
@@ -101,6 +101,7 @@ class CoreMLTarget:
         model.save(str(folder / MODEL_FILE))
         (folder / MODEL_FILE / _DEBUG_FILE).unlink(missing_ok=True)
         package = open_package(folder / MODEL_FILE)
+        refuse_what_core_ml_miscomputes(package)
         inputs, outputs = interface(package, job)
         return Lowered(
             model_file=MODEL_FILE,

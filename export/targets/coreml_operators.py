@@ -2,7 +2,7 @@
 
 coremltools knows some 450 operators of PyTorch by name. `in_core_ml_terms` decomposes every other
 with PyTorch's own decompositions, again and again until none is left, and refuses what has none. It
-also decomposes what coremltools takes and changes: `OWN` holds our formulas, with the public report
+also decomposes what coremltools takes and changes: `formulas` holds ours, with the public report
 where there is one.
 """
 
@@ -15,9 +15,10 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
+from care_mobile.coreml import MLPackage, Ref
 from care_mobile.errors import TargetError
 
-from .coreml_formulas import OWN
+from .formulas import FORMULAS
 
 _ROUNDS = 5
 """Decompositions nest; PyTorch's deepest seen here take three rounds."""
@@ -29,7 +30,7 @@ _COMPOSITE = frozenset(
         _ATEN.addmm.default,  # the same
         _ATEN.cosine_similarity.default,  # refused without all four arguments
         _ATEN.nan_to_num.default,  # repeats a tensor zero times where nothing is NaN
-        _ATEN.roll.default,  # refused without dimensions
+        _ATEN.affine_grid_generator.default,  # fails unless a sampling follows
     }
 )
 """Operators coremltools knows by name and gets wrong, which PyTorch decomposes."""
@@ -109,6 +110,24 @@ def refuse_integers(program: ExportedProgram) -> None:
             )
 
 
+def refuse_what_core_ml_miscomputes(package: MLPackage) -> None:
+    """Refuse a `gather_nd` by places that are computed: seen to take the first (microsoft/
+    onnxruntime PR #28598).
+
+    Raises:
+        TargetError: naming the operation.
+    """
+    for operation in package.main.operations:
+        if operation.type == "gather_nd" and any(
+            isinstance(operand, Ref) for operand in operation.inputs["indices"]
+        ):
+            raise TargetError(
+                f"Core ML miscomputes a choice by several computed indices at once: gather_nd "
+                f"{operation.name!r}",
+                "choose along one dimension at a time",
+            )
+
+
 def _is_large(operand: object) -> bool:
     return isinstance(operand, int) and not -_LIMIT <= operand < _LIMIT
 
@@ -125,7 +144,7 @@ def _table(program: ExportedProgram) -> dict[torch._ops.OperatorBase, Callable[.
     from torch.export import default_decompositions
 
     # All of our own: decompositions of others lead to them as well.
-    table: dict[torch._ops.OperatorBase, Callable[..., Any]] = dict(OWN)
+    table: dict[torch._ops.OperatorBase, Callable[..., Any]] = dict(FORMULAS)
     missing = _targets(_unknown(program)) | (_targets(_calls(program)) & _COMPOSITE)
     if missing:
         known = {**decomposition_table, **dict(default_decompositions().items())}

@@ -30,6 +30,12 @@ def _masked(x: Tensor) -> Tensor:
     return y
 
 
+def _rows(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, [0, -1]] = x[:, [1, 0]]
+    return y
+
+
 COMPOSITE: dict[str, Callable[[Tensor], Any]] = {
     "cosine": lambda x: F.cosine_similarity(x, x.flip(2), dim=1),
     "channel shuffle": lambda x: F.channel_shuffle(torch.cat([x, x], 1), 2),
@@ -49,6 +55,14 @@ COMPOSITE: dict[str, Callable[[Tensor], Any]] = {
     "rot90": lambda x: torch.rot90(x, 1, (2, 3)),
     "take along": lambda x: torch.take_along_dim(x, x.argmax(1, keepdim=True), 1),
     "nan to num": lambda x: torch.nan_to_num(x, 0.5),
+    "rolled": lambda x: torch.roll(x, (2, -1), (2, 3)) + torch.roll(x, 5),
+    "unfolded": lambda x: x.unfold(2, 3, 2),
+    "product": lambda x: x.prod(1),
+    "distances": lambda x: torch.cdist(x[:, 0], x[:, 1]),
+    "rows assigned": _rows,
+    "rows added": lambda x: x.index_add(1, torch.tensor([2, 0]), x[:, :2]),
+    "two types": lambda x: torch.where(x > 0, 1, x),
+    "copysign": lambda x: torch.copysign(x, x.flip(3)),
     "pairwise distance": lambda x: F.pairwise_distance(x[:, 0], x[:, 1]),
 }
 
@@ -72,7 +86,10 @@ CHANGED: dict[str, Callable[[Tensor], Any]] = {
     "vector by matrices, #2263": lambda x: torch.matmul(x[0, 0, 0], x),
     "matrices by vector, #2263": lambda x: torch.matmul(x, x[0, 0, 0]),
     "vector by vector": lambda x: torch.matmul(x[0, 0, 0], x[0, 0, 1])[None],
-    "log of a softmax": lambda x: (x * 100).log_softmax(1),
+    "halves, webnn #817": lambda x: torch.round((x * 4).floor() / 2),
+    "small logarithms": lambda x: torch.log1p(x.abs() * 1e-7),
+    "small exponentials": lambda x: torch.expm1(x * 1e-7) + torch.expm1(x) * 1e-7,
+    "log of a softmax, #2728": lambda x: (x * 100).log_softmax(1),
     "threshold of softplus": lambda x: F.softplus(x, 2, 1),
     "hardtanh with whole limits": lambda x: F.hardtanh(x, -1, 2),
     "rms norm with an epsilon, #2821": lambda x: F.rms_norm(x, (8,), eps=0.5),
@@ -89,6 +106,7 @@ CHANGED: dict[str, Callable[[Tensor], Any]] = {
     "circular": lambda x: F.pad(x, (1, 2, 3, 0), mode="circular"),
     "cut and padded": lambda x: F.pad(x, (-1, 2, -2, 0)),
     "mirrored in depth, #2576": lambda x: F.pad(x[:, None], (1, 2, 1, 0, 1, 1), mode="reflect"),
+    "repeated further than it is long": lambda x: F.pad(x, (9, 0, 0, 10), mode="replicate"),
     "repeated in depth, #2571": lambda x: F.pad(x[:, None], (1, 0, 0, 2, 2, 1), mode="replicate"),
 }
 
@@ -161,6 +179,10 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "a median": (lambda x: x.flatten(1).median(1)[0], "median"),
     "a determinant": (lambda x: torch.linalg.det(x[0, 0]), "det"),
     "a stable order": (lambda x: torch.sort(x, dim=1, stable=True)[1], "sort.stable"),
+    "several computed indices": (
+        lambda x: x[0][x.argmax(1)[0, 0] % 3, x.argmax(1)[0, 1]],
+        "gather_nd",
+    ),
     "integer matrices, #2575": (lambda x: (x.int() @ x.int()).float(), "matmul"),
     "64 bits": (lambda x: (x.long() * 2**33).float(), "mul"),
 }

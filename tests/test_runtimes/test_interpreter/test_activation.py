@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_calls import agree, arrays, call, numbers, rounds_once
-from ml_programs import Array, mb
+from ml_programs import Array, interpret, mb
 from torch import Tensor
 
 from care_mobile.errors import RuntimeFailure
+from care_mobile.runtimes.interpreter import Numerics
 
 IOS = st.sampled_from([15, 16, 17, 18])
 
@@ -132,6 +133,18 @@ def test_extremes() -> None:
 def test_fp16(operator: str) -> None:
     x = np.linspace(-8, 8, 999).astype(np.float16)
     rounds_once(lambda x: getattr(mb, operator)(x=x), {"x": x}, PLAIN[operator](double(x)))
+
+
+def test_softplus_ends_in_half_precision() -> None:
+    """apple/coremltools #2687: right at 10, zero at 10.5 and above, in fp16 only."""
+    x = np.array([8, 9, 10, 10.5, 11, 50], np.float16)
+    half = interpret(lambda x: mb.softplus(x=x), {"x": x}, Numerics.DECLARED)
+    assert half[3:].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(half[:3], F.softplus(double(x[:3])), rtol=1e-3)
+    exact = interpret(lambda x: mb.softplus(x=x), {"x": x}, Numerics.EXACT)
+    np.testing.assert_allclose(exact, F.softplus(double(x)), rtol=1e-3)
+    single = interpret(lambda x: mb.softplus(x=x), {"x": x.astype(np.float32)}, Numerics.DECLARED)
+    np.testing.assert_allclose(single, F.softplus(double(x)), rtol=1e-5)
 
 
 def test_parameters_of_another_type() -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from kernel_calls import agree, arrays, call, numbers, rounds_once
+from kernel_calls import agree, arrays, call, numbers, rounds_once, run
 from ml_programs import Array, interpret, mb, oracle
 from torch import Tensor
 
@@ -47,7 +47,7 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mul": torch.mul,
     "real_div": torch.div,
     "floor_div": torch.floor_divide,
-    "mod": torch.remainder,
+    "mod": torch.fmod,
     "maximum": torch.maximum,
     "minimum": torch.minimum,
 }
@@ -114,6 +114,10 @@ def test_binary(operator: str, shapes: Any, data: st.DataObject, ios: int) -> No
     y = data.draw(arrays(0.125, 4, shape=shapes.input_shapes[1]))
     y *= data.draw(st.sampled_from([np.float32(-1), np.float32(1)]))
     expected = BINARY[operator](double(x), double(y))
+    if operator == "mod":  # coremltools evaluates it as Core ML does not
+        result = run(lambda x, y: mb.mod(x=x, y=y), {"x": x, "y": y}, ios=ios)
+        np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-11)
+        return
     agree(lambda x, y: getattr(mb, operator)(x=x, y=y), {"x": x, "y": y}, expected, ios)
 
 
@@ -136,7 +140,16 @@ def test_binary_of_integers(operator: str, x: Array, y: Array, sign: int) -> Non
     result = interpret(build, {"x": x, "y": y})
     assert result.dtype == np.int32
     np.testing.assert_array_equal(result, expected)
-    np.testing.assert_array_equal(result, np.trunc(oracle(build, {"x": x, "y": y})))
+    if operator != "mod":  # coremltools evaluates it as Core ML does not
+        np.testing.assert_array_equal(result, np.trunc(oracle(build, {"x": x, "y": y})))
+
+
+def test_a_remainder_has_the_sign_of_the_dividend() -> None:
+    """As seen on Core ML in kasper0406/stablehlo-coreml PR #70; quotients are floored there."""
+    x, y = np.array([-7, 7, -5, 5], np.int32), np.array([2, -2, 3, -3], np.int32)
+    values = {"x": x, "y": y}
+    assert interpret(lambda x, y: mb.mod(x=x, y=y), values).tolist() == [-1, 1, -2, 2]
+    assert interpret(lambda x, y: mb.floor_div(x=x, y=y), values).tolist() == [-4, -4, -2, -2]
 
 
 @settings(max_examples=15, deadline=None)

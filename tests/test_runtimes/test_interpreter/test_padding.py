@@ -19,7 +19,7 @@ MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 @settings(max_examples=30, deadline=None)
 @given(arrays(), st.sampled_from(sorted(MODES)), numbers(-2, 2), st.data())
 def test_pad_covers_the_last_axes(x: Array, mode: str, value: float, data: st.DataObject) -> None:
-    count = data.draw(st.integers(1, x.ndim))
+    count = data.draw(st.integers(1, x.ndim if mode == "constant" else min(x.ndim, 2)))
     most = [size - 1 if mode == "reflect" else size for size in x.shape[x.ndim - count :]]
     amounts = [data.draw(st.integers(0, limit)) for limit in most for _ in range(2)]
     widths = [(0, 0)] * (x.ndim - count) + list(zip(amounts[::2], amounts[1::2], strict=True))
@@ -41,6 +41,19 @@ def test_pad_written_out() -> None:
         assert call("pad", x=x, pad=pad, mode=np.asarray(mode)).tolist() == [expected]
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_core_ml_loads_no_such_padding_of_other_axes(mode: str) -> None:
+    """The table of apple/coremltools PR #2701."""
+    x = np.ones((2, 2, 3, 3, 3))
+    loaded = ([0, 0] * 4 + [1, 1], [0, 0] * 3 + [1, 1] * 2)
+    for pad in loaded:
+        call("pad", x=x, pad=np.array(pad), mode=np.asarray(mode))
+    for axis in (0, 1, 2):
+        pad = [0, 0] * axis + [1, 1] + [0, 0] * (4 - axis)
+        with pytest.raises(RuntimeFailure, match="Core ML does not load it"):
+            call("pad", x=x, pad=np.array(pad), mode=np.asarray(mode))
+
+
 def test_pad_declared() -> None:
     x = np.array([[1.5, -2.25]], np.float16)
     expected = np.pad(x.astype(np.float64), ((0, 0), (1, 0)), constant_values=np.float16(0.1))
@@ -55,6 +68,7 @@ def test_pad_declared() -> None:
     [
         ({"pad": [1, 1], "mode": "symmetric"}, "mode 'symmetric', which is not known"),
         ({"pad": [1, 3], "mode": "reflect"}, "reflects (1, 3) elements"),
+        ({"pad": [1, 4], "mode": "replicate"}, "repeats (1, 4) elements"),
         ({"pad": [1]}, "pad (1,)"),
         ({"pad": [1, -1]}, "pad (1, -1)"),
         ({"pad": [1, 1] * 3}, "for an input (2, 3)"),

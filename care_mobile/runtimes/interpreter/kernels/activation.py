@@ -7,8 +7,11 @@ import math
 import numpy as np
 from scipy import special
 
-from ..numerics import AnyArray
+from ....coreml import TensorType
+from ..numerics import AnyArray, Numerics
 from ..registry import Arguments, kernel
+
+_HALF_SOFTPLUS_ENDS = 15 * math.log(2)
 
 
 @kernel("relu")
@@ -108,14 +111,16 @@ def scaled_tanh(arguments: Arguments) -> AnyArray:
 
 @kernel("softplus")
 def softplus(arguments: Arguments) -> AnyArray:
-    return _softplus(arguments.array("x"))
+    x = arguments.array("x")
+    return _collapsed(arguments, x, _softplus(x))
 
 
 @kernel("softplus_parametric")
 def softplus_parametric(arguments: Arguments) -> AnyArray:
     """x (B, C, ...), alpha and beta (C,)."""
     x = arguments.array("x")
-    y = _softplus(x * _per_channel(arguments, "beta", x))
+    scaled = x * _per_channel(arguments, "beta", x)
+    y = _collapsed(arguments, scaled, _softplus(scaled))
     return y * _per_channel(arguments, "alpha", x)
 
 
@@ -130,6 +135,18 @@ def _sigmoid(x: AnyArray, scale: float = 1.0) -> AnyArray:
     y: AnyArray = np.exp(x * -scale)
     y += 1
     return np.reciprocal(y)
+
+
+def _collapsed(arguments: Arguments, x: AnyArray, y: AnyArray) -> AnyArray:
+    """Zero from 10.4 on in fp16, as the Neural Engine was seen to answer (coremltools #2687).
+
+    Its e^x leaves the range there. The processor's own fp16 does not.
+    """
+    declared = arguments.operation.outputs[0].type
+    in_half = isinstance(declared, TensorType) and declared.dtype == "fp16"
+    if arguments.numerics is Numerics.EXACT or not in_half:
+        return y
+    return np.where(x > _HALF_SOFTPLUS_ENDS, 0, y)
 
 
 def _softplus(x: AnyArray) -> AnyArray:

@@ -45,7 +45,9 @@ _BINARY: dict[str, Callable[[AnyArray, AnyArray], AnyArray]] = {
     "mul": np.multiply,
     "real_div": np.true_divide,
     "floor_div": np.floor_divide,
-    "mod": np.remainder,  # has the sign of the divisor, as Python's %
+    # The sign of the dividend, as C's %: so its runtime was seen to answer
+    # (kasper0406/stablehlo-coreml PR #70), though coremltools evaluates Python's %.
+    "mod": np.fmod,
     "maximum": np.maximum,
     "minimum": np.minimum,
 }

@@ -13,14 +13,17 @@ _CHANNELS_FIRST = ("abcd,adce->abce", "abc,cbd->abd")
 
 @kernel("matmul")
 def matmul(arguments: Arguments) -> AnyArray:
-    """x (..., M, K) @ y (..., K, N); a vector counts as one row of x or one column of y.
+    """x (..., M, K) @ y (..., K, N).
 
-    Transposing swaps the last two axes and leaves a vector as it is.
+    The reference takes vectors as well, which Core ML does not: it gives another shape, or crashes
+    (apple/coremltools #2263).
     """
     x, y = arguments.array("x"), arguments.array("y")
-    if arguments.flag("transpose_x", False) and x.ndim > 1:
+    if min(x.ndim, y.ndim) < 2:
+        raise arguments.fault(f"multiplies {x.shape} by {y.shape}: Core ML takes no vector")
+    if arguments.flag("transpose_x", False):
         x = x.swapaxes(-1, -2)
-    if arguments.flag("transpose_y", False) and y.ndim > 1:
+    if arguments.flag("transpose_y", False):
         y = y.swapaxes(-1, -2)
     product: AnyArray = np.matmul(x, y)
     return product
@@ -29,7 +32,10 @@ def matmul(arguments: Arguments) -> AnyArray:
 @kernel("linear")
 def linear(arguments: Arguments) -> AnyArray:
     """x (..., D_in) @ weight (D_out, D_in) transposed + bias (D_out,)."""
-    y: AnyArray = np.matmul(arguments.array("x"), arguments.array("weight").T)
+    x = arguments.array("x")
+    if x.dtype.kind in "iu":
+        raise arguments.fault("multiplies integers: Core ML does not load it (coremltools #2575)")
+    y: AnyArray = np.matmul(x, arguments.array("weight").T)
     bias = arguments.optional("bias")
     return y if bias is None else y + bias
 

@@ -20,10 +20,17 @@ def pad(arguments: Arguments) -> AnyArray:
     mode = arguments.text("mode", "constant")
     if mode == "constant":
         return np.pad(x, widths, constant_values=arguments.number("constant_val", 0.0))
-    if mode == "replicate":
-        return np.pad(x, widths, mode="edge")
-    if mode != "reflect":
+    if mode not in ("reflect", "replicate"):
         raise arguments.fault(f"has the mode {mode!r}, which is not known")
+    if any(any(width) for width in widths[:-2]):
+        # apple/coremltools #2571 and #2576; which axes, in PR #2701.
+        raise arguments.fault(
+            f"has the mode {mode!r} before the last two axes of {x.shape}: Core ML does not load it"
+        )
+    if mode == "replicate":
+        if any(max(width) > size for width, size in zip(widths, x.shape, strict=True)):
+            raise arguments.fault(f"repeats {amounts} elements of an input {x.shape}")
+        return np.pad(x, widths, mode="edge")
     if any(max(width) >= size for width, size in zip(widths, x.shape, strict=True) if any(width)):
         raise arguments.fault(f"reflects {amounts} elements of an input {x.shape}")
     return np.pad(x, widths, mode="reflect")
