@@ -84,9 +84,10 @@ def _rewrite_adaptive(program: ExportedProgram, node: fx.Node) -> bool:
     assert isinstance(node.target, torch._ops.OpOverload)
     rank = _ADAPTIVE[node.target]
     shape = static_shape(node.args[0])
-    values = next(iter(node.users), None)
-    if shape is None or values is None or len(node.users) > 1 or values.args[1] != 0:
-        return False  # who asks for the places gets the converter's answer: it has none
+    parts = {user.args[1]: user for user in node.users}
+    values, places = parts.get(0), parts.get(1)
+    if shape is None or values is None or (places is not None and places.users):
+        return False  # Core ML has no places of maxima
     outputs = values.meta["val"].shape[-rank:]
     sizes = shape[-rank:]
     if rank == 2 and all(n % m == 0 for n, m in zip(sizes, outputs, strict=True)):
@@ -99,7 +100,9 @@ def _rewrite_adaptive(program: ExportedProgram, node: fx.Node) -> bool:
         if x is node.args[0]:
             x = emit(graph, _ATEN.view.default, x, list(shape))
     replace(program, values, x)
-    graph.erase_node(node)
+    for unread in (places, node):
+        if unread is not None:
+            graph.erase_node(unread)
     return True
 
 
