@@ -45,24 +45,21 @@ def _lerp(x: Tensor, y: Tensor, weight: Tensor | Number) -> Tensor:
 
 @formula(_ATEN.floor_divide.default)
 def _floor_divide(x: Tensor, y: Tensor | Number) -> Any:
-    return _floored(x, y)
+    if not _is_float(x, y):
+        return torch.floor_divide(x.to(torch.float32), y).to(x.dtype)
+    return torch.floor(x) if not isinstance(y, Tensor) and y == 1 else NotImplemented
 
 
 @formula(_ATEN.div.Tensor_mode, _ATEN.div.Scalar_mode)
-def _divide(x: Tensor, y: Tensor | Number, *, rounding_mode: str | None) -> Any:
+def _divide(x: Tensor, y: Tensor | Number, *, rounding_mode: str | None) -> Tensor:
+    """coremltools takes the mode for a tensor where one has its name, as a floor before it has."""
     if rounding_mode is None:
         return x / y
     if rounding_mode == "floor":
-        return _floored(x, y)
+        return torch.floor_divide(x, y)
     below: Any = abs(y)
-    size = torch.div(torch.abs(x), below, rounding_mode="floor")
+    size = torch.floor_divide(torch.abs(x), below)
     return size * torch.sign(x) * (torch.sign(y) if isinstance(y, Tensor) else (-1, 1)[y > 0])
-
-
-def _floored(x: Tensor, y: Tensor | Number) -> Any:
-    if not _is_float(x, y):
-        return torch.div(x.to(torch.float32), y, rounding_mode="floor").to(x.dtype)
-    return torch.floor(x) if not isinstance(y, Tensor) and y == 1 else NotImplemented
 
 
 @formula(_ATEN.remainder.Scalar, _ATEN.remainder.Tensor)

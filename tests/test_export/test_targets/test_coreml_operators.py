@@ -78,6 +78,9 @@ CHANGED: dict[str, Callable[[Tensor], Any]] = {
     "cut quotients of integers, #2733": lambda x: torch.div(
         (x * 5).int(), -3, rounding_mode="trunc"
     ),
+    "a mode that is also a tensor's name": lambda x: torch.div(
+        torch.floor(x), 2, rounding_mode="floor"
+    ),
     "negative remainders": lambda x: torch.remainder(x, -1.5) + torch.remainder(x, x.flip(3)),
     "remainder of integers": lambda x: (x * 3).round().int() % 2,
     "fmod": lambda x: torch.fmod(x, 1.5),
