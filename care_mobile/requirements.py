@@ -14,6 +14,12 @@ TOOLS = ("torch", "coremltools", "onnx", "onnxscript", "onnxruntime", "executorc
 """Distributions whose versions decide what a bundle contains."""
 
 
+_DISTRIBUTIONS = {"PIL": "pillow", "google": "protobuf", "sklearn": "scikit-learn"}
+"""Where a package is not called as what brings it."""
+_MOST = 200
+"""Characters of another library's message: some write essays."""
+
+
 @dataclass(frozen=True)
 class Availability:
     """Whether something can be used on this machine and, if not, what to do."""
@@ -56,9 +62,27 @@ def load(module: str, extra: str) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0]
-        reason = "is not installed" if version(name) is None else f"cannot be loaded: {error}"
-        raise MissingDependencyError(
-            f"{name} {reason}", f"pip install 'care-mobile[{extra}]', or see care-doctor"
-        ) from error
+    except (Exception, SystemExit) as error:  # a broken installation raises anything
+        raise broken(module, why_not(module, error), extra) from error
+
+
+def why_not(module: str, error: BaseException) -> str:
+    """What an import that raised `error` says of a module."""
+    top = module.partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and error.name == top and _version_of(top) is None:
+        return "is not installed"
+    kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"cannot be loaded: {kind}{first[:_MOST]}"
+
+
+def broken(module: str, reason: str, extra: str) -> MissingDependencyError:
+    """The error for a module that is missing or cannot be imported; `reason` is its predicate."""
+    return MissingDependencyError(
+        f"{module.partition('.')[0]} {reason}",
+        f"pip install 'care-mobile[{extra}]', or see care-doctor",
+    )
+
+
+def _version_of(package: str) -> str | None:
+    return version(_DISTRIBUTIONS.get(package, package))

@@ -5,23 +5,19 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import torch
 
 from care_mobile import bundle as bundles
 from care_mobile.errors import CareError
 from care_mobile.processes.scratch import scratch as scratch_folder
+from care_mobile.requirements import load
 
-from .network import Network, prepare
-from .produce import produce, refusal
-from .reparam import DEFAULT, select
+from .lanes import check_any_loads, lacking, open_lanes
 from .request import ExportRequest
-from .result import BundleResult, ExportReport, Status
+from .result import BundleResult, ExportReport, NetworkResult, Status
 from .unused import check_skipped
-from .worker import Worker
 
 OnStep = Callable[[str, str], None]
 """Called with a network or bundle and the step it is at; from several threads."""
@@ -36,35 +32,41 @@ def export_bundles(
 
     Raises:
         CareError: for what concerns the whole request: names, weights, the output folder; what is
-            wrong with a network, if no other stands.
+            wrong with a network, if no other stands; packages that are missing or broken, if no
+            target can do without them.
     """
     started = time.monotonic()
     request = request.checked()
     orders = request.orders()
-    passes = select(request.with_passes, request.skip_passes)
-    check_skipped(request, [rule.name for rule in DEFAULT])
     subjects = request.subjects()
     bundles.check_output_folder(request.output)
     for model, size in subjects:
         for order in orders:
             bundles.check_replaceable(request.output / request.bundle_name(model, order, size))
 
-    variants = {order.label: order.variant for order in orders}
-    networks: list[Network] = []
+    targets = list(dict.fromkeys(order.target for order in orders))
+    without = lacking(targets)
+    variants = {order.label: order.variant for order in orders if order.target not in without}
+    networks: list[NetworkResult] = []
     futures: list[Future[BundleResult]] = []
     refused: list[CareError] = []
     with ExitStack() as stack:
-        stack.enter_context(_one_core_for_the_workers())
         stack.enter_context(scratch_folder())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="care-export-")))
-        lanes: dict[str, tuple[ThreadPoolExecutor, Worker]] = {}
-        for target in dict.fromkeys(order.target for order in orders):
-            # A target's precisions follow one another. Last in, first out: on an error the worker
-            # ends before its thread is waited for.
-            thread = stack.enter_context(ThreadPoolExecutor(max_workers=1))
-            worker = Worker(target)
-            stack.callback(worker.close)
-            lanes[target.name] = thread, worker
+        lanes = stack.enter_context(open_lanes([t for t in targets if t not in without]))
+        load("torch", "export")
+        from .network import prepare
+        from .produce import produce, refusal
+        from .reparam import DEFAULT, select
+
+        stack.enter_context(_one_core_for_the_workers())
+        passes = select(request.with_passes, request.skip_passes)
+        check_skipped(request, [rule.name for rule in DEFAULT])
+
+        def on_prepare(subject: str, step: str) -> None:
+            check_any_loads(lanes)
+            on_step(subject, step)
+
         for model, size in subjects:
             label = f"{model} {size}"
             try:
@@ -75,7 +77,7 @@ def export_bundles(
                     passes,
                     variants,
                     scratch,
-                    lambda step, s=label: on_step(s, step),  # type: ignore[misc]
+                    lambda step, s=label: on_prepare(s, step),  # type: ignore[misc]
                 )
             except CareError as error:
                 refused.append(error)
@@ -85,24 +87,29 @@ def export_bundles(
                 futures += [_done(refusal(request, model, size, o, error)) for o in orders]
                 continue
             on_step(label, "prepared")
-            networks.append(network)
+            networks.append(network.result)
             for order in orders:
                 name = request.bundle_name(model, order, size)
-                thread, worker = lanes[order.target.name]
+                if order.target in without:
+                    result = refusal(request, model, size, order, without[order.target])
+                    on_step(name, result.status.value)
+                    futures.append(_done(result))
+                    continue
+                lane = lanes[order.target.name]
                 futures.append(
-                    thread.submit(
+                    lane.thread.submit(
                         produce,
                         request,
                         network,
                         order,
-                        worker,
+                        lane.worker,
                         lambda step, s=name: on_step(s, step),  # type: ignore[misc]
                     )
                 )
         results = [future.result() for future in futures]
     return ExportReport(
         output=request.output,
-        networks=tuple(network.result for network in networks),
+        networks=tuple(networks),
         bundles=tuple(results),
         seconds=round(time.monotonic() - started, 2),
     )
@@ -118,6 +125,8 @@ def _done(result: BundleResult) -> Future[BundleResult]:
 def _one_core_for_the_workers() -> Iterator[None]:
     """Torch's threads spin while they wait for each other; on busy cores that costs more than
     it brings."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads - 1))
     try:

@@ -9,25 +9,29 @@ importing its packages at once, while the parent still traces and proves the net
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from care_mobile.errors import CareError, OutputError, TargetError
+from care_mobile.errors import CareError, MissingDependencyError, OutputError, TargetError
 from care_mobile.evaluation.dataset import Dataset, open_dataset
 from care_mobile.inputs import Array
-from care_mobile.processes.peer import Peer, PeerDiedError, serve
+from care_mobile.processes.peer import Limits, Peer, PeerDiedError, serve
+from care_mobile.requirements import broken, load
 from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .parity import Arrays, stacked
 from .result import Failure, LayerDamage
 from .targets import Lowered, LowerJob, Target, get_target
+
+EXTRA = "export"
+"""The extra of care-mobile that brings what targets import."""
+IMPORT_SECONDS = 300.0
+"""For one module; the slowest, torch from a cold disk on a busy machine, took half a minute."""
 
 
 class Worker:
@@ -38,6 +42,25 @@ class Worker:
         # One thread each: the worker's work is Python, and the others need the cores.
         environment = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         self._peer = Peer("care_mobile.export.worker", target.name, environment=environment)
+        self._broken: MissingDependencyError | None = None
+
+    def load(self, module: str) -> None:
+        """Import a module in the worker, ahead of its use.
+
+        Raises:
+            MissingDependencyError: if it cannot be imported, or its import crashes or hangs; every
+                later request raises the same.
+        """
+        if self._broken:
+            raise self._broken
+        try:
+            self._ask({"command": "load", "module": module}, Limits(IMPORT_SECONDS))
+        except PeerDiedError as error:
+            self._broken = broken(module, f"cannot be loaded: its import ends with {error}", EXTRA)
+        except CareError as error:
+            self._broken = MissingDependencyError(str(error), error.hint)
+        if self._broken:
+            raise self._broken
 
     def lower(self, program: Path, job: LowerJob, folder: Path) -> Lowered:
         """Lower the program saved at `program` into `folder`.
@@ -106,10 +129,14 @@ class Worker:
         """End the process, whatever it is doing; later requests fail."""
         self._peer.close()
 
-    def _ask(self, request: dict[str, Any]) -> Any:
+    def _ask(self, request: dict[str, Any], limits: Limits | None = None) -> Any:
+        if self._broken:
+            raise self._broken
         try:
-            answer = self._peer.ask(request)
+            answer = self._peer.ask(request, limits or Limits())
         except PeerDiedError as error:
+            if limits:
+                raise
             raise TargetError(
                 f"the {self.target.name} converter's process died: {error}",
                 "check memory and care-doctor; the other targets are not affected",
@@ -126,6 +153,10 @@ def _revive(failure: Failure) -> CareError:
 
 
 # The worker's end ------------------------------------------------------------------------
+
+
+def _load(request: dict[str, Any], _: Target) -> None:
+    load(request["module"], EXTRA)
 
 
 def _lower(request: dict[str, Any], target: Target) -> dict[str, Any]:
@@ -194,6 +225,7 @@ def _explain(request: dict[str, Any], _: Target) -> dict[str, Any]:
 
 def _answer(request: dict[str, Any], target: Target) -> dict[str, Any]:
     commands: dict[str, Callable[[dict[str, Any], Target], Any]] = {
+        "load": _load,
         "lower": _lower,
         "run": _run,
         "explain": _explain,
@@ -223,9 +255,6 @@ def _answer(request: dict[str, Any], target: Target) -> dict[str, Any]:
 def _prepare(target: Target) -> None:
     if hasattr(os, "nice"):
         os.nice(target.niceness)
-    for module in target.modules:
-        with suppress(ImportError):  # reported when it is used
-            importlib.import_module(module)
 
 
 def main() -> None:

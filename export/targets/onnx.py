@@ -43,7 +43,7 @@ class OnnxTarget:
     niceness = 10
 
     def availability(self) -> Availability:
-        return check(("torch", "onnx", "onnxscript"), "export")
+        return check(("torch", "onnx", "onnxscript", "onnxruntime"), "export")
 
     def variant(self, options: Options, precision: str) -> Variant:
         passes = (RANGE_SAFE,) if precision == "fp16" else ()
