@@ -60,6 +60,11 @@ def load(module: str, extra: str) -> ModuleType:
     Raises:
         MissingDependencyError: if it is not installed or cannot be loaded here.
     """
+    from .importing import check as check_import
+
+    problem = check_import(module)
+    if problem:
+        raise broken(module, problem.partition(" ")[2], extra)
     try:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:  # a broken installation raises anything

@@ -39,13 +39,12 @@ def export_bundles(
     request = request.checked()
     orders = request.orders()
     subjects = request.subjects()
+    targets = list(dict.fromkeys(order.target for order in orders))
+    without = lacking(targets)
     bundles.check_output_folder(request.output)
     for model, size in subjects:
         for order in orders:
             bundles.check_replaceable(request.output / request.bundle_name(model, order, size))
-
-    targets = list(dict.fromkeys(order.target for order in orders))
-    without = lacking(targets)
     variants = {order.label: order.variant for order in orders if order.target not in without}
     networks: list[NetworkResult] = []
     futures: list[Future[BundleResult]] = []

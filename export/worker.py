@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from care_mobile import importing
 from care_mobile.errors import CareError, MissingDependencyError, OutputError, TargetError
 from care_mobile.evaluation.dataset import Dataset, open_dataset
 from care_mobile.inputs import Array
@@ -30,8 +31,6 @@ from .targets import Lowered, LowerJob, Target, get_target
 
 EXTRA = "export"
 """The extra of care-mobile that brings what targets import."""
-IMPORT_SECONDS = 300.0
-"""For one module; the slowest, torch from a cold disk on a busy machine, took half a minute."""
 
 
 class Worker:
@@ -54,7 +53,7 @@ class Worker:
         if self._broken:
             raise self._broken
         try:
-            self._ask({"command": "load", "module": module}, Limits(IMPORT_SECONDS))
+            self._ask({"command": "load", "module": module}, Limits(importing.IMPORT_SECONDS * 2))
         except PeerDiedError as error:
             self._broken = broken(module, f"cannot be loaded: its import ends with {error}", EXTRA)
         except CareError as error:

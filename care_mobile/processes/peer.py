@@ -149,7 +149,10 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]], prepare: Callable[
     Whatever else prints to standard output goes to the log. `prepare` runs before the first
     request is read.
     """
+    from ..importing import expendable
+
     end_with_parent()
+    expendable()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with suppress(KeyboardInterrupt):

@@ -9,14 +9,12 @@ brings torch; so what survived is remembered by the hash of its files and the ru
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
 from ..errors import CareError, RuntimeFailure
+from ..processes.marks import cache_folder, remember
 from ..processes.peer import Limits, Peer, PeerDiedError, serve
 from ..requirements import tool_versions
 
@@ -26,7 +24,6 @@ NATIVE = frozenset(("onnxruntime", "executorch", "coreml"))
 SECONDS = 120.0
 RESIDENT_BYTES = 4 * 2**30
 _PER_BYTE = 20
-_MOST_REMEMBERED = 1000
 
 
 class Trials:
@@ -78,29 +75,6 @@ def survived(bundle: Bundle, runtime: str) -> None:
 def limits(bundle: Bundle) -> Limits:
     """More memory for larger models."""
     return Limits(SECONDS, RESIDENT_BYTES + _PER_BYTE * bundle.size_bytes)
-
-
-def cache_folder() -> Path:
-    """Where survived trials are remembered, as empty files; deleting it costs trials."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    if given:
-        base = Path(given)
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "care-mobile" / "survived"
-
-
-def remember(mark: Path) -> None:
-    """Leave a mark; where that cannot be, the next trial just runs."""
-    with suppress(OSError):
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        marks = list(mark.parent.iterdir())
-        if len(marks) >= _MOST_REMEMBERED:
-            for other in marks:
-                other.unlink(missing_ok=True)
-        mark.touch()
 
 
 def _identity(bundle: Bundle, runtime: str) -> str:
