@@ -41,8 +41,17 @@ def lacking(targets: Sequence[Target]) -> dict[Target, CareError]:
                 f"{target.name} cannot be made here: {found.detail}", found.remedy
             )
     if len(errors) == len(targets):
-        raise errors[targets[0]]
+        raise _none_left(targets)
     return errors
+
+
+def _none_left(targets: Sequence[Target]) -> MissingDependencyError:
+    names = " and ".join(target.name for target in targets)
+    found = [target.availability() for target in targets]
+    details = dict.fromkeys(entry.detail for entry in found)
+    return MissingDependencyError(
+        f"{names} cannot be made here: {'; '.join(details)}", found[0].remedy
+    )
 
 
 @contextmanager
