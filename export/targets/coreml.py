@@ -19,7 +19,6 @@ from care_mobile.requirements import Availability, check, tool_versions, version
 from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
 from .coreml_errors import naming_the_operator
 from .coreml_interface import interface
-from .coreml_operators import in_core_ml_terms, refuse_integers, refuse_what_core_ml_miscomputes
 from .coreml_variants import CHOSEN, VARIANTS
 from .fast_lowering import lean_tracing
 from .interface import is_float
@@ -76,6 +75,13 @@ class CoreMLTarget:
 
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         import coremltools as ct
+
+        # Here, as it needs torch, and a target's names and options are known before.
+        from .coreml_operators import (
+            in_core_ml_terms,
+            refuse_integers,
+            refuse_what_core_ml_miscomputes,
+        )
 
         half = job.precision != "fp32"
         rewrites = _rewrite(program, half)
