@@ -49,7 +49,7 @@ def layers(model: nn.Module, x: Tensor) -> dict[Part, list[Layer]]:
 
     Two averaged classifiers count as the one Linear they are equal to.
     """
-    graph = MERGE(trace(model)[0]).model
+    graph = MERGE(trace(model, x)).model
     with torch.no_grad():
         run(graph, x)
     network = Network(graph)
@@ -64,7 +64,7 @@ def layers(model: nn.Module, x: Tensor) -> dict[Part, list[Layer]]:
 
 
 def _layer(network: Network, node: fx.Node) -> nn.Module | None:
-    if node.op == "call_function" and node.target is F.gelu:
+    if node.target is torch.ops.aten.gelu.default:
         return nn.GELU(approximate=str(node.kwargs.get("approximate", "none")))
     return network.module(node, (nn.Conv2d, nn.Linear, nn.GELU))
 

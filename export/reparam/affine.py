@@ -38,12 +38,13 @@ def fold_into_users(network: Network, node: fx.Node, scale: Tensor, shift: Tenso
         if reason:
             network.leave(node, reason)
             return False
+    if not network.claim(node):
+        return False
     for user in users:
         conv = network.convolution(user)
         assert conv is not None
         fold_forward(conv, scale, shift)
     network.replace(node, node.args[0])  # type: ignore[arg-type]
-    network.changed()
     return True
 
 

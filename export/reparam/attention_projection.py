@@ -93,6 +93,8 @@ def _rewrite(network: Network) -> None:
         if reason or not isinstance(conv, nn.Conv2d):
             network.leave(node, reason or "q and k come from no convolution")
             continue
+        if not network.claim(node):
+            continue
         _, channels, height, width = network.shape(a) or (0, 0, 0, 0)
         d, safe = channels // attention.heads, attention.range_safe
         scale = safe_scale(height * width, d) if safe else _lean_scale(height * width)
@@ -102,7 +104,6 @@ def _rewrite(network: Network) -> None:
         with network.graph.inserting_before(node):
             replacement = network.graph.call_module(name, (a,))
         network.replace(node, replacement)
-        network.changed()
 
 
 def _lean_scale(positions: int) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar, cast
 
 import torch
@@ -27,25 +28,44 @@ MUL = (operator.mul, operator.imul, torch.mul)
 class PassResult:
     """What a pass did: the new network, the places changed, the places left alone.
 
-    Zero places means there was nothing to do, so running a pass twice changes nothing.
+    No places means there was nothing to do, so running a pass twice changes nothing.
     """
 
     model: fx.GraphModule
-    places: int
+    changed: tuple[str, ...]
     left: tuple[LeftAlone, ...] = ()
+
+    @property
+    def places(self) -> int:
+        """How many places were changed."""
+        return len(self.changed)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """An equivalence: `rewrite` edits the network it is given and reports what it did."""
+    """An equivalence: `rewrite` edits the network it is given and reports what it did.
+
+    It asks `Network.claim` before it edits a place and tells `Network.leave` of one it leaves.
+    """
 
     name: str
     summary: str
     rewrite: Callable[[Network], None]
 
-    def __call__(self, model: fx.GraphModule) -> PassResult:
-        """Apply to a copy of `model`; the argument stays as it was."""
-        network = Network(copy.deepcopy(model))
+    def __call__(
+        self,
+        model: fx.GraphModule,
+        *,
+        without: Mapping[str, str] = MappingProxyType({}),
+        most: int | None = None,
+    ) -> PassResult:
+        """Apply to a copy of `model`; the argument stays as it was.
+
+        Args:
+            without: places to leave alone -> why.
+            most: change only the first so many of the others.
+        """
+        network = Network(copy.deepcopy(model), without, most)
         self.rewrite(network)
         return network.result()
 
@@ -53,30 +73,44 @@ class Pass:
 class Network:
     """A traced network being edited by one pass.
 
-    Passes find places with the readers, edit with `replace` and the modules themselves, and
-    call `changed` or `leave` once per place.
+    Passes find places with the readers, call `claim` or `leave` once per place, and edit what
+    they may with `replace` and the modules themselves.
     """
 
-    def __init__(self, model: fx.GraphModule) -> None:
+    def __init__(
+        self,
+        model: fx.GraphModule,
+        without: Mapping[str, str] = MappingProxyType({}),
+        most: int | None = None,
+    ) -> None:
         self.model = model
         self.graph = model.graph
-        self._places = 0
+        self._without = without
+        self._most = most
+        self._changed: list[str] = []
         self._left: list[LeftAlone] = []
 
-    def changed(self) -> None:
-        self._places += 1
+    def claim(self, node: fx.Node) -> bool:
+        """Whether the place at `node` may be changed; if so, it counts as changed."""
+        place = _place(node)
+        if place in self._without:
+            self.leave(node, self._without[place])
+            return False
+        if self._most is not None and len(self._changed) >= self._most:
+            return False
+        self._changed.append(place)
+        return True
 
     def leave(self, node: fx.Node, reason: str) -> None:
-        place = str(node.target) if node.op == "call_module" else node.name
-        self._left.append(LeftAlone(place=place, reason=reason))
+        self._left.append(LeftAlone(place=_place(node), reason=reason))
 
     def result(self) -> PassResult:
-        if self._places:
+        if self._changed:
             self.graph.eliminate_dead_code()
             self.model.delete_all_unused_submodules()
             self.graph.lint()
             self.model.recompile()
-        return PassResult(self.model, self._places, tuple(self._left))
+        return PassResult(self.model, tuple(self._changed), tuple(self._left))
 
     # Reading ------------------------------------------------------------------------------
 
@@ -133,6 +167,8 @@ class Network:
         if node.op == "get_attr":
             return _attribute(self.model, str(node.target))
         if node.op not in ("call_function", "call_method") or not node.all_input_nodes:
+            return None
+        if isinstance(node.target, torch._ops.OpOverload) and not _repeatable(node.target):
             return None
         values = {n: self.constant(n) for n in node.all_input_nodes}
         if any(value is None for value in values.values()):
@@ -195,6 +231,10 @@ class Network:
         return self.graph.get_attr(name)
 
 
+def _place(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_module" else node.name
+
+
 def binary(
     node: object, functions: tuple[Callable[..., object], ...]
 ) -> tuple[object, object] | None:
@@ -225,6 +265,12 @@ def only_user(node: fx.Node) -> fx.Node | None:
 def set_bias(module: nn.Module, bias: Tensor) -> None:
     """Give a convolution or linear layer this bias, whether it had one or not."""
     module.bias = nn.Parameter(bias.detach(), requires_grad=False)
+
+
+def _repeatable(target: torch._ops.OpOverload) -> bool:
+    """Whether `target` gives the same for the same arguments and changes none of them."""
+    random = torch.Tag.nondeterministic_seeded in target.tags
+    return not random and not target._schema.is_mutable
 
 
 def _attribute(root: nn.Module, path: str) -> Tensor | None:

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .affine import fold_backward, fold_into_users
 from .base import Network, Pass, only_user
+from .functional import name_of
 
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -33,7 +34,18 @@ def scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor] | None:
     return scale, shift if norm.bias is None else shift + norm.bias
 
 
+def _leave_others(network: Network) -> None:
+    """Note the normalisations that are no modules, since their statistics are no constants."""
+    for node in network.graph.nodes:
+        name = name_of(node)
+        if name in ("aten::batch_norm", "aten::_native_batch_norm_legit_no_training"):
+            network.leave(node, "its weights are no constants in float32")
+        elif "batch_norm" in name:
+            network.leave(node, "it normalises by the statistics of the batch")
+
+
 def _into_previous(network: Network) -> None:
+    _leave_others(network)
     for node, norm in network.calls(_KINDS):
         producer = node.args[0]
         conv = network.convolution(producer)
@@ -51,9 +63,9 @@ def _into_previous(network: Network) -> None:
         if reason or affine is None:
             network.leave(node, reason or "")
             continue
-        fold_backward(conv, *affine)
-        network.replace(node, producer)
-        network.changed()
+        if network.claim(node):
+            fold_backward(conv, *affine)
+            network.replace(node, producer)
 
 
 def _into_next(network: Network) -> None:

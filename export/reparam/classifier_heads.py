@@ -36,6 +36,8 @@ def _merge(network: Network, total: fx.Node, first: fx.Node, second: fx.Node) ->
     if reason:
         network.leave(total, reason)
         return
+    if not network.claim(total):
+        return
     outputs, factor = _scaled(total)
     weights, biases = zip(*(_without_affine(network, n) for n in (first, second)), strict=True)
     weight, bias = factor * (weights[0] + weights[1]), factor * (biases[0] + biases[1])
@@ -52,7 +54,6 @@ def _merge(network: Network, total: fx.Node, first: fx.Node, second: fx.Node) ->
             source = network.graph.call_module(normed, (source.args[0],))
         merged = network.graph.call_module(name, (source,))
     network.replace(outputs, merged)
-    network.changed()
 
 
 def _why_not(network: Network, first: fx.Node, second: fx.Node) -> str | None:

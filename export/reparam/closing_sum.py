@@ -52,7 +52,8 @@ def _close(network: Network, node: fx.Node) -> None:
     if reason or any(term is None for term in terms):
         network.leave(node, reason or "a term is scaled by more than a factor per channel")
         return
-    _fuse(network, node, convs[0], conv, [term for term in terms if term is not None])
+    if network.claim(node):
+        _fuse(network, node, convs[0], conv, [term for term in terms if term is not None])
 
 
 def _addends(node: fx.Node) -> list[fx.Node]:
@@ -108,7 +109,6 @@ def _fuse(
     # The next block adds this very value: its sum is looked at later in the same run.
     replacement.meta[SHAPE] = network.shape(node)
     network.replace(node, replacement)
-    network.changed()
 
 
 FUSE = Pass(

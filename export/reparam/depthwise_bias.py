@@ -32,9 +32,9 @@ def _fold(network: Network) -> None:
         if reason:
             network.leave(node, reason)
             continue
-        fold_forward(following, torch.ones_like(conv.bias), conv.bias)
-        conv.bias = None
-        network.changed()
+        if network.claim(node):
+            fold_forward(following, torch.ones_like(conv.bias), conv.bias)
+            conv.bias = None
 
 
 FOLD = Pass(

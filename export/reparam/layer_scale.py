@@ -65,8 +65,9 @@ def _fold_one(
     if reason or scale is None:
         network.leave(node, reason or "")
         return None
+    if not network.claim(node):
+        return None
     fold_backward(conv, scale)
-    network.changed()
     if residual is None:
         network.replace(node, source)
         return None

@@ -119,12 +119,13 @@ def convex(q: Tensor, k: Tensor, values: Tensor, sums: Tensor, guard: float) -> 
 
 def _rewrite(network: Network) -> None:
     for node, attention in network.calls(LinearAttention):
+        if not network.claim(node):
+            continue
         owner, _, name = str(node.target).rpartition(".")
         replacement = ChannelFirstLinearAttention(
             attention.heads, attention.eps, getattr(attention, LARGEST, None)
         )
         setattr(network.model.get_submodule(owner), name, replacement.eval())
-        network.changed()
 
 
 CHANNEL_FIRST = Pass(

@@ -44,13 +44,14 @@ def _add_kernels(network: Network, total: fx.Node, *addends: object) -> None:
         return
     one, two = network.module(first, nn.Conv2d), network.module(second, nn.Conv2d)
     assert one is not None and two is not None
+    if not network.claim(total):
+        return
     size = common_size([one, two])
     weight = embedded(one.weight, size) + embedded(two.weight, size)
     name = network.add_module(first, "merged", depthwise(weight, bias_of(one) + bias_of(two)))
     with network.graph.inserting_before(total):
         replacement = network.graph.call_module(name, (first.args[0],))
     network.replace(total, replacement)
-    network.changed()
 
 
 @dataclass(frozen=True)
@@ -63,24 +64,22 @@ class _Branch:
 
 
 def _join_groups(network: Network, node: fx.Node) -> None:
+    runs = _runs(network, concatenated(node))
+    if not any(isinstance(run, list) and len(run) > 1 for run in runs) or not network.claim(node):
+        return
     joined: list[fx.Node] = []
-    places = 0
-    for run in _runs(network, concatenated(node)):
+    for run in runs:
         if isinstance(run, fx.Node):
             joined.append(run)
         elif len(run) == 1:
             joined.append(run[0].node)
         else:
             joined.append(_join(network, node, run))
-            places += 1
-    if not places:
-        return
     if len(joined) == 1:
         network.replace(node, joined[0])
     else:
         node.args = (joined, *node.args[1:])
     network.graph.eliminate_dead_code()
-    network.changed()
 
 
 def _runs(network: Network, parts: list[fx.Node]) -> list[list[_Branch] | fx.Node]:

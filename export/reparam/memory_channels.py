@@ -46,6 +46,8 @@ def _carry(
     if reason or shape is None:
         network.leave(node, reason or "the shape of the memory is not known")
         return
+    if not network.claim(node):
+        return
     _widen_output(network.module(h, nn.Conv2d), shape[1])
     for reader in readers:
         _widen_input(network.module(reader, nn.Conv2d), shape[1])
@@ -57,7 +59,6 @@ def _carry(
     network.replace(node, result)
     for reader in readers:
         reader.replace_input_with(features, joined)
-    network.changed()
 
 
 def _why_not(
@@ -134,6 +135,8 @@ def _through_depthwise(network: Network) -> None:
         if reason:
             network.leave(node, reason)
             continue
+        if not network.claim(node):
+            continue
         kernel = identity_kernel(memory.channels, _size(conv), conv.weight)
         bias = bias_of(conv)
         whole = stacked([kernel, conv.weight.detach()], [bias.new_zeros(memory.channels), bias])
@@ -143,7 +146,6 @@ def _through_depthwise(network: Network) -> None:
             replacement = network.graph.call_module(name, (source,))
         network.replace(node, replacement)
         network.graph.eliminate_dead_code()
-        network.changed()
 
 
 def _size(conv: nn.Conv2d) -> tuple[int, int]:

@@ -58,6 +58,8 @@ def _merge(
     if scale is None:
         network.leave(node, "the factor on the joined channels is not one per channel")
         return False
+    if not network.claim(node):
+        return False
     column = scale.reshape(channels, 1, 1)
     with network.graph.inserting_before(node):
         on_memory = network.add_constant(node, "memory_scale", 1 + column[: groups[0]])
@@ -77,7 +79,6 @@ def _merge(
         )
         total = call(torch.add, (rest[0], merged))
     network.replace(node, total)
-    network.changed()
     return True
 
 

@@ -1,85 +1,74 @@
 """From any nn.Module to a graph that passes can edit.
 
-`torch.fx` follows the Python code of a network once. Code that decides on values or shapes cannot
-be followed; the module that holds it then stays whole (*opaque*), and the rest is still traced.
+The front end is `torch.export`, the very one that the targets start from. `torch.fx` follows a
+network's Python code instead: it loses in-place calls whose result nobody names, takes a symbol for
+an argument that a default leaves out, and stops at code that looks at shapes; and what it shows is
+how a network was written, so that passes have to trust the class of a module.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
 
-from care_mobile.models.care import LinearAttention
+from care_mobile.errors import ModelError
 
+from ..eager import copied, flatten
 from .base import SHAPE
-
-WHOLE = (LinearAttention,)
-"""Modules kept as one node because a pass replaces them as a whole."""
-
-
-class _Opaque(Exception):
-    def __init__(self, module: nn.Module, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.module = module
+from .functional import ROOT, functional
+from .lifting import lifted
+from .whole import mark
 
 
-class _Tracer(fx.Tracer):
-    def __init__(self, opaque: dict[nn.Module, str]) -> None:
-        super().__init__()
-        self.opaque = opaque
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        kept = isinstance(m, WHOLE) or m in self.opaque
-        return kept or super().is_leaf_module(m, module_qualified_name)
-
-    def call_module(
-        self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        try:
-            return super().call_module(m, forward, args, kwargs)
-        except _Opaque:
-            raise
-        except Exception as error:  # whatever the user's code raised on a symbolic value
-            raise _Opaque(m, error) from error
-
-
-class _Whole(nn.Module):
-    """Holds a network whose own forward cannot be followed."""
+class _Root(nn.Module):
+    """The network with its outputs in a flat tuple."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.add_module(ROOT, network)
 
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.network(x)
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(flatten(self.get_submodule(ROOT)(x)))
 
 
-def trace(module: nn.Module) -> tuple[fx.GraphModule, dict[str, str]]:
-    """Trace `module` in evaluation mode.
+def program(module: nn.Module, x: Tensor, *, dynamic_batch: bool = False) -> fx.GraphModule:
+    """What `module`, in evaluation mode, computes for inputs like `x`, in ATen operators.
 
-    Returns the graph and, per opaque submodule, why it could not be followed.
+    Its tensors lie under `state`; see `functional`.
+
+    Raises:
+        ModelError: if `torch.export` cannot capture it.
     """
-    opaque: dict[nn.Module, str] = {}
-    root = module
-    while True:
-        tracer = _Tracer(opaque)
-        try:
-            graph = tracer.trace(root)
-            break
-        except _Opaque as stopped:
-            opaque[stopped.module] = _first_line(stopped)
-        except Exception as error:
-            if root is not module:
-                raise
-            root = _Whole(module)
-            opaque[module] = _first_line(error)
-    model = fx.GraphModule(root, graph)
-    if model.graph.eliminate_dead_code():
-        model.recompile()
-    names = {m: n for n, m in root.named_modules()}
-    return model.eval(), {names[m]: reason for m, reason in opaque.items()}
+    twin = copied(module)
+    mark(twin)
+    return functional(exported(_Root(twin).eval(), x, dynamic_batch=dynamic_batch))
+
+
+def trace(module: nn.Module, x: Tensor) -> fx.GraphModule:
+    """`module` as a graph that passes can edit, in its own element types."""
+    return lifted(program(module, x))
+
+
+def exported(module: nn.Module, x: Tensor, *, dynamic_batch: bool = False) -> ExportedProgram:
+    """`torch.export` of `module` for inputs like `x`, or for any number of them.
+
+    Raises:
+        ModelError: if it cannot be captured.
+    """
+    shapes = ({0: Dim("batch", min=1)},) if dynamic_batch else None
+    if dynamic_batch:  # torch.export takes an example of one as a constant
+        x = torch.cat((x[:1], x[:1]))
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(module, (x.clone(),), dynamic_shapes=shapes)
+    except Exception as error:  # torch.export reports unsupported code in many types
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"torch.export cannot capture the network: {reason[0]}") from error
 
 
 class _Recorder(fx.Interpreter):
@@ -93,7 +82,3 @@ class _Recorder(fx.Interpreter):
 def run(model: fx.GraphModule, x: torch.Tensor) -> Any:
     """`model(x)`, leaving with every node the shape of its value for passes that need to know."""
     return _Recorder(model).run(x)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -31,7 +31,7 @@ class Mixer(nn.Module):
 @torch.no_grad()
 def project(network: nn.Module, x: Tensor) -> PassResult:
     """The pass after the one it builds on; results must not move, a second run finds nothing."""
-    graph, _ = trace(lively(network))
+    graph = trace(lively(network), x)
     run(graph, x)
     first = linear_attention.CHANNEL_FIRST(graph).model
     before = run(first, x)  # the first of the three without cancellation for negative t
@@ -130,7 +130,7 @@ def test_without_a_convolution() -> None:
 
 
 def test_unknown_shapes_are_refused() -> None:
-    graph, _ = trace(lively(Mixer(2, 4)))
+    graph = trace(lively(Mixer(2, 4)), noise(1, 8, 4, 4))
     result = attention_projection.PROJECT(linear_attention.CHANNEL_FIRST(graph).model)
     assert result.places == 0
     assert "number of positions" in reasons(result)

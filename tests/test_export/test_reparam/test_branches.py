@@ -71,9 +71,9 @@ def test_memory_residuals_of_care() -> None:
     network = lively(tiny_care())
     from care_mobile.export.reparam import trace
 
-    scaled = layer_scale.FOLD(trace(network)[0])
-    result = memory_residual.MERGE(scaled.model)
     x = noise(1, 3, 64, 96)
+    scaled = layer_scale.FOLD(trace(network, x))
+    result = memory_residual.MERGE(scaled.model)
     assert scaled.places == result.places == 5  # every block but the last
     assert torch.allclose(network(x), result.model(x), rtol=0, atol=1e-12)
     assert memory_residual.MERGE(result.model).places == 0

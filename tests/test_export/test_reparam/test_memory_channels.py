@@ -49,7 +49,7 @@ def test_memory_joins_early(inner: int) -> None:
 def test_both_on_one_block() -> None:
     network = lively(Carrier())
     x = noise(2, 8, 7, 9)
-    graph, _ = trace(network)
+    graph = trace(network, x)
     before = run(graph, x)
     early = memory_channels.JOIN_EARLY(graph)
     run(early.model, x)

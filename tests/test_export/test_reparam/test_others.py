@@ -197,7 +197,7 @@ def test_channel_first_attention(heads: int, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("unit", [1.0, 255.0])
 def test_input_normalization_folds_into_an_unpadded_stem(unit: float) -> None:
     network = lively(nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.ReLU()))
-    graph, _ = trace(network)
+    graph = trace(network, noise(1, 3, 16, 12))
     mean, std = torch.tensor([0.4, 0.5, 0.6]).double(), torch.tensor([0.2, 0.3, 0.25]).double()
     input_normalization.prepend(graph, (1 / (unit * std)).tolist(), (-mean / std).tolist())
     result = input_normalization.FOLD(graph)
@@ -211,7 +211,7 @@ def test_input_normalization_folds_into_an_unpadded_stem(unit: float) -> None:
 
 def test_input_normalization_stays_before_a_padded_stem() -> None:
     network = lively(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)))
-    graph, _ = trace(network)
+    graph = trace(network, noise(1, 3, 8, 8))
     input_normalization.prepend(graph, [0.1] * 3, [-2.0] * 3)
     result = input_normalization.FOLD(graph)
     u = noise(1, 3, 8, 8)
