@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from care_mobile.export.reparam import Network, trace
 from care_mobile.export.reparam.base import SHAPE

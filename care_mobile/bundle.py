@@ -85,14 +85,15 @@ def elements(shape: tuple[int | None, ...]) -> int:
 
 
 class LeftAlone(Frozen):
-    """A place a pass did not change, and why."""
+    """A place a pass did not change, and why; `unproven` if changing it would change results."""
 
     place: str
     reason: str
+    unproven: bool = False
 
 
 class PassReport(Frozen):
-    """What a pass did and how far results moved (relative error in float64)."""
+    """What a pass did and how far results moved: the relative error in `arithmetic`."""
 
     name: str
     places: int
@@ -100,6 +101,7 @@ class PassReport(Frozen):
     operations_before: int
     operations_after: int
     left: tuple[LeftAlone, ...] = ()
+    arithmetic: str = "float64"
 
 
 class Census(Frozen):

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from care_mobile.bundle import TensorSpec
 from care_mobile.errors import ModelError
 from care_mobile.inputs import Preprocessing
 
 from .eager import flatten
+from .reparam.trace import exported
 from .targets import Variant
 
 INPUT_NAME = "image"
@@ -39,19 +40,8 @@ def capture(model: nn.Module, preprocessing: Preprocessing, variant: Variant) ->
         ModelError: if the network cannot be captured.
     """
     size = preprocessing.resolution
-    # torch.export takes an example of one as a constant, so a free batch needs two.
-    x = torch.zeros(
-        2 if variant.dynamic_batch else 1, preprocessing.channels, size.height, size.width
-    )
-    shapes = ({0: Dim("batch", min=1)},) if variant.dynamic_batch else None
-    try:
-        with torch.no_grad():
-            return torch.export.export(
-                _Flat(model, variant.softmax).eval(), (x,), dynamic_shapes=shapes
-            )
-    except Exception as error:  # torch.export reports unsupported code in many types
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"torch.export cannot capture the network: {reason[0]}") from error
+    x = torch.zeros(1, preprocessing.channels, size.height, size.width)
+    return exported(_Flat(model, variant.softmax).eval(), x, dynamic_batch=variant.dynamic_batch)
 
 
 def input_spec(preprocessing: Preprocessing, variant: Variant, image: bool) -> TensorSpec:

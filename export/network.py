@@ -105,7 +105,14 @@ def prepare(
     note_largest(model, _ordinary_inputs(preprocessing, truth.inputs))
 
     on_step("proving each reparameterization in float64")
-    shared = reparameterize(model, passes, preprocessing, lively=weights.random, seed=request.seed)
+    shared = reparameterize(
+        model,
+        passes,
+        preprocessing,
+        lively=weights.random,
+        seed=request.seed,
+        dynamic_batch=any(v.dynamic_batch for v in variants.values()),
+    )
     added = {v: further(v.passes, passes, request.skip_passes) for v in variants.values()}
     proven = {variant: shared.then(rules) for variant, rules in added.items()}
 

@@ -69,10 +69,11 @@ def _rewrite(network: Network) -> None:
             seen = "nothing was seen" if largest is None else f"the largest seen is {largest:.0f}"
             network.leave(node, f"half precision holds it: {seen}")
             continue
+        if not network.claim(node):
+            continue
         owner, _, name = str(node.target).rpartition(".")
         replacement = ChannelFirstLinearAttention(attention.heads, attention.eps, largest, True)
         setattr(network.model.get_submodule(owner), name, replacement.eval())
-        network.changed()
 
 
 RANGE_SAFE = Pass(

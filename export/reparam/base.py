@@ -58,14 +58,16 @@ class Pass:
         *,
         without: Mapping[str, str] = MappingProxyType({}),
         most: int | None = None,
+        claimed: list[str] | None = None,
     ) -> PassResult:
         """Apply to a copy of `model`; the argument stays as it was.
 
         Args:
             without: places to leave alone -> why.
             most: change only the first so many of the others.
+            claimed: gets the name of every place before it is changed.
         """
-        network = Network(copy.deepcopy(model), without, most)
+        network = Network(copy.deepcopy(model), without, most, claimed)
         self.rewrite(network)
         return network.result()
 
@@ -82,19 +84,21 @@ class Network:
         model: fx.GraphModule,
         without: Mapping[str, str] = MappingProxyType({}),
         most: int | None = None,
+        claimed: list[str] | None = None,
     ) -> None:
         self.model = model
         self.graph = model.graph
         self._without = without
         self._most = most
-        self._changed: list[str] = []
+        self._changed = [] if claimed is None else claimed
         self._left: list[LeftAlone] = []
 
     def claim(self, node: fx.Node) -> bool:
         """Whether the place at `node` may be changed; if so, it counts as changed."""
         place = _place(node)
         if place in self._without:
-            self.leave(node, self._without[place])
+            reason = self._without[place]
+            self._left.append(LeftAlone(place=place, reason=reason, unproven=True))
             return False
         if self._most is not None and len(self._changed) >= self._most:
             return False
@@ -166,9 +170,7 @@ class Network:
             return None
         if node.op == "get_attr":
             return _attribute(self.model, str(node.target))
-        if node.op not in ("call_function", "call_method") or not node.all_input_nodes:
-            return None
-        if isinstance(node.target, torch._ops.OpOverload) and not _repeatable(node.target):
+        if not node.all_input_nodes or not _repeatable(node):
             return None
         values = {n: self.constant(n) for n in node.all_input_nodes}
         if any(value is None for value in values.values()):
@@ -267,8 +269,11 @@ def set_bias(module: nn.Module, bias: Tensor) -> None:
     module.bias = nn.Parameter(bias.detach(), requires_grad=False)
 
 
-def _repeatable(target: torch._ops.OpOverload) -> bool:
-    """Whether `target` gives the same for the same arguments and changes none of them."""
+def _repeatable(node: fx.Node) -> bool:
+    """Whether `node` calls a function that gives the same for the same and changes nothing."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return node.op in ("call_function", "call_method")
     random = torch.Tag.nondeterministic_seeded in target.tags
     return not random and not target._schema.is_mutable
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -22,7 +23,7 @@ _WIDER = {
     torch.complex64: torch.complex128,
 }
 _NATIVE = "native"
-"""Key of a node's `meta`: the element types it was given, by argument; None if it was given none."""
+"""Key of a node's `meta`: the element types it was given, by argument; None for the default."""
 
 
 class NotDouble(Exception):
@@ -47,7 +48,7 @@ def doubled(model: fx.GraphModule) -> fx.GraphModule:
 
 @torch.no_grad()
 def restored(model: fx.GraphModule) -> fx.GraphModule:
-    """A copy of `model` in the types of the program it was made from; what passes added, in float32."""
+    """A copy of `model` in its program's own types; what passes added, in float32."""
     result = copy.deepcopy(model)
     for part in _graphs(result):
         for node in part.graph.nodes:
@@ -67,7 +68,8 @@ def _convert(model: nn.Module, wanted: Callable[[nn.Module, str, Tensor], torch.
     """Give all tensors of `model` the element type `wanted`; those that share memory still do."""
     done: dict[tuple[object, ...], Tensor] = {}
     for module in model.modules():
-        for held in (module._buffers, module._parameters):
+        tables: tuple[dict[str, Any], ...] = (module._buffers, module._parameters)
+        for held in tables:
             for name, value in held.items():
                 if value is None:
                     continue
@@ -76,9 +78,9 @@ def _convert(model: nn.Module, wanted: Callable[[nn.Module, str, Tensor], torch.
                 if value.numel() == 0 or key not in done:
                     done[key] = value.detach().to(dtype)
                 new = done[key]
-                held[name] = (  # type: ignore[index]
-                    nn.Parameter(new, requires_grad=False) if held is module._parameters else new
-                )
+                if held is module._parameters:
+                    new = nn.Parameter(new, requires_grad=False)
+                held[name] = new
 
 
 def _graphs(model: fx.GraphModule) -> list[fx.GraphModule]:

@@ -76,7 +76,7 @@ def load_state(model: fx.GraphModule, network: nn.Module) -> None:
 
 
 def functional(program: ExportedProgram) -> fx.GraphModule:
-    """The graph of `program`: one input; one output, or a tuple of several; tensors under `state`."""
+    """The graph of `program`: one input, one output or a tuple of them; tensors under `state`."""
     if not _out_of_place(program.graph):
         program = program.run_decompositions({})
     root = nn.Module()
@@ -138,7 +138,7 @@ def does_nothing(node: fx.Node) -> bool:
         place = _IN_TRAINING[name]
         acts = node.args[place] if len(node.args) > place else node.kwargs.get("train", True)
         return not acts
-    if name == "aten::to" or name == "aten::_to_copy":
+    if name in ("aten::to", "aten::_to_copy"):
         source = node.args[0]
         assert isinstance(source, fx.Node)
         one, two = source.meta.get("val"), node.meta.get("val")

@@ -19,6 +19,7 @@ from care_mobile.models.care import LinearAttention
 
 from .base import Network
 from .functional import ROOT, STATE, name_of, state_of
+from .linear_attention import LARGEST
 
 _CONVOLUTIONS: dict[str, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {
     "aten::conv1d": nn.Conv1d,
@@ -79,15 +80,14 @@ class _Lifting:
         elif name == "aten::layer_norm":
             self._layer_norm(node)
         elif name == "care_mobile::linear_attention":
-            heads, eps = node.args[2:]
-            module = LinearAttention(heads, eps)  # type: ignore[arg-type]
-            self._call(node, (), module, node.args[:2])
+            qk, v, heads, eps, largest = _arguments(node)
+            module = LinearAttention(heads, eps)
+            setattr(module, LARGEST, largest)
+            self._call(node, (), module, (qk, v))
         else:
             _as_function(node, name)
 
-    def _convolution(
-        self, node: fx.Node, kind: type[nn.Conv1d | nn.Conv2d | nn.Conv3d]
-    ) -> None:
+    def _convolution(self, node: fx.Node, kind: type[nn.Conv1d | nn.Conv2d | nn.Conv3d]) -> None:
         x, weight_node, bias_node, stride, padding, dilation, groups = _arguments(node)
         weight, bias = self._weight(weight_node), self._weight(bias_node)
         if weight is None or (bias is None and bias_node is not None) or not _batched(x, weight):
@@ -102,18 +102,18 @@ class _Lifting:
         x, settings, mode = self._with_padding(x, settings, dims)
         conv = kind(1, 1, 1)
         conv.in_channels, conv.out_channels = weight.shape[1] * groups, weight.shape[0]
-        conv.kernel_size = tuple(weight.shape[2:])  # type: ignore[assignment]
+        conv.kernel_size = tuple(weight.shape[2:])
         conv.stride, conv.padding, conv.dilation, conv.groups = settings
         if mode != "zeros":
             conv.padding_mode = mode
-            conv._reversed_padding_repeated_twice = _twice(conv.padding)
+            conv._reversed_padding_repeated_twice = _twice(settings[1])
         conv.weight = weight
         conv.bias = bias
         self._call(node, (kind, id(weight), id(bias), mode, *settings), conv, (x,), weight_node)
 
     def _with_padding(
         self, x: object, settings: _Settings, dims: int
-    ) -> tuple[object, _Settings, str]:
+    ) -> tuple[object, _Settings, Any]:
         """The input of a padding before an unpadded convolution, which takes it over.
 
         Only the paddings that repeat values, and by the same on both sides.
@@ -127,7 +127,7 @@ class _Lifting:
         each = tuple(sides[::2])[::-1]
         if tuple(_twice(each)) != tuple(sides) or len(x.users) != 1:
             return x, settings, "zeros"
-        return source, (stride, each, dilation, groups), str(mode)
+        return source, (stride, each, dilation, groups), mode
 
     def _batch_norm(self, node: fx.Node, name: str) -> None:
         x, weight_node, bias_node, mean_node, var_node, *rest = _arguments(node)
@@ -163,9 +163,7 @@ class _Lifting:
     def _layer_norm(self, node: fx.Node) -> None:
         x, shape, weight_node, bias_node, eps, _ = _arguments(node)
         weight, bias = self._weight(weight_node), self._weight(bias_node)
-        if (weight is None and weight_node is not None) or (
-            bias is None and bias_node is not None
-        ):
+        if (weight is None and weight_node is not None) or (bias is None and bias_node is not None):
             return
         norm = nn.LayerNorm(list(shape), eps, elementwise_affine=False)
         norm.weight, norm.bias = weight, bias  # type: ignore[assignment]
@@ -232,7 +230,7 @@ class _Lifting:
 
     def _free(self, name: str) -> str:
         """`name`, or one like it where that is taken."""
-        first = name.split(".")[0]
+        first = name.split(".", maxsplit=1)[0]
         if first == STATE or hasattr(fx.GraphModule, first):
             name = f"{first}_{name[len(first) :]}"
         found, count = name, 1
@@ -300,8 +298,8 @@ def _batched(x: object, weight: Tensor) -> bool:
     return _rank(x) == weight.dim()
 
 
-def _sides(value: object, dims: int) -> tuple[int, ...]:
-    sides = (value,) if isinstance(value, int) else tuple(value)  # type: ignore[arg-type,var-annotated]
+def _sides(value: int | Sequence[int], dims: int) -> tuple[int, ...]:
+    sides = (value,) if isinstance(value, int) else tuple(value)
     return sides * dims if len(sides) == 1 else sides
 
 
@@ -314,10 +312,10 @@ def _place(value: Tensor) -> tuple[object, ...]:
     return value.data_ptr(), tuple(value.shape), tuple(value.stride())
 
 
-def _arguments(node: fx.Node) -> list[object]:
+def _arguments(node: fx.Node) -> list[Any]:
     """All arguments of the operator that `node` calls, defaults filled in."""
     assert isinstance(node.target, torch._ops.OpOverload)
-    found = []
+    found: list[Any] = []
     for place, argument in enumerate(node.target._schema.arguments):
         if place < len(node.args) and not argument.kwarg_only:
             found.append(node.args[place])
@@ -325,4 +323,3 @@ def _arguments(node: fx.Node) -> list[object]:
             default = argument.default_value if argument.has_default_value() else None
             found.append(node.kwargs.get(argument.name, default))
     return found
-

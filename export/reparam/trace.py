@@ -8,7 +8,9 @@ how a network was written, so that passes have to trust the class of a module.
 
 from __future__ import annotations
 
+import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +24,11 @@ from .base import SHAPE
 from .functional import ROOT, functional
 from .lifting import lifted
 from .whole import mark
+
+_HINT = (
+    "write it with torch.where, or build the network so that nothing is left to decide: "
+    "initialised, its flags Python values"
+)
 
 
 class _Root(nn.Module):
@@ -67,8 +74,30 @@ def exported(module: nn.Module, x: Tensor, *, dynamic_batch: bool = False) -> Ex
             warnings.simplefilter("ignore")
             return torch.export.export(module, (x.clone(),), dynamic_shapes=shapes)
     except Exception as error:  # torch.export reports unsupported code in many types
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"torch.export cannot capture the network: {reason[0]}") from error
+        raise ModelError(
+            f"torch.export cannot capture the network: {_reason(error)}", _HINT
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a failed capture says, in the words of the network's author."""
+    text = str(error).strip()
+    if "data-dependent" in text:
+        return f"its code decides on the value of a tensor{_place(error)}"
+    if "fake tensor in the exported program constant" in text:
+        return "its code writes into a tensor past autograd (`.data`), or keeps one it computed"
+    return (text or type(error).__name__).splitlines()[0]
+
+
+def _place(error: Exception) -> str:
+    """The line of the user's code that an error comes from, in brackets."""
+    own = (Path(torch.__file__).parent, Path(__file__).parent.parent)
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.exists() and not any(path.is_relative_to(folder) for folder in own):
+            place = f" ({path.name}:{frame.lineno}: {frame.line})"
+    return place
 
 
 class _Recorder(fx.Interpreter):

@@ -13,16 +13,20 @@ from torch import Tensor, nn
 
 from care_mobile.models.care import LinearAttention
 
+from .linear_attention import LARGEST
+
 
 @torch.library.custom_op("care_mobile::linear_attention", mutates_args=())
-def linear_attention(qk: Tensor, v: Tensor, heads: int, eps: float) -> Tensor:
-    """`LinearAttention(heads, eps)(qk, v)`."""
+def linear_attention(
+    qk: Tensor, v: Tensor, heads: int, eps: float, largest: float | None
+) -> Tensor:
+    """`LinearAttention(heads, eps)(qk, v)`; `largest` is what was noted of it, for passes."""
     result: Tensor = LinearAttention(heads, eps)(qk, v)
     return result.clone()
 
 
 @linear_attention.register_fake
-def _(qk: Tensor, v: Tensor, heads: int, eps: float) -> Tensor:
+def _(qk: Tensor, v: Tensor, heads: int, eps: float, largest: float | None) -> Tensor:
     return torch.empty_like(v, memory_format=torch.contiguous_format)
 
 
@@ -35,5 +39,6 @@ def mark(model: nn.Module) -> None:
     for module in model.modules():
         hooks = module._forward_hooks or module._forward_pre_hooks
         if type(module) is LinearAttention and not hooks and "forward" not in vars(module):
-            call = partial(linear_attention, heads=module.heads, eps=module.eps)
-            module.forward = call  # type: ignore[method-assign,assignment]
+            largest = getattr(module, LARGEST, None)
+            call = partial(linear_attention, heads=module.heads, eps=module.eps, largest=largest)
+            module.forward = call  # type: ignore[method-assign]
