@@ -5,6 +5,7 @@ Only what the command line itself needs is imported here; `--help` must not wait
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,13 @@ import typer
 
 from care_mobile.errors import INTERRUPTED, CareError, UsageError
 from care_mobile.given import given
-from care_mobile.terminal import in_scratch, result_console, run_command, still_progress
+from care_mobile.terminal import (
+    in_scratch,
+    result_console,
+    run_command,
+    still_progress,
+    tell_passed_over,
+)
 
 if TYPE_CHECKING:
     from .runner import Progress
@@ -58,28 +65,35 @@ def bench(
     seed: Annotated[int, typer.Option(help="Seed of the order of bundles in each block.")] = 0,
     records: Annotated[
         Path | None,
-        typer.Option(help="Folder for run records; by default records/ in --output."),
+        typer.Option(help="Folder for run records; by default records/ beside --output."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure the latency of bundles and keep a run record of each.
 
     Bundles are warmed up, then measured in interleaved bursts, so that they can be compared
-    within one session. Raw samples go to --records in nanoseconds. The result goes to standard
-    output, progress to standard error.
+    within one session. Those that cannot run here are skipped and named, and so is, among several
+    BUNDLEs as a pattern gives them, what is no bundle. Raw samples go to --records in nanoseconds.
+    The result goes to standard output, progress to standard error.
 
     Exit codes: 0 measured, 1 records could not be written, 2 wrong arguments, 5 a bundle is
     broken, failed or cannot run here, 130 interrupted.
     """
     _check_output_used(context)
+    from care_mobile.selection import select_bundles
+
     from .results import summarize_session
     from .session import SessionRequest, run_session
     from .table import print_results
 
+    selection = select_bundles(bundles or ())
+    tell_passed_over(selection)
     request = SessionRequest(
-        bundles=tuple(bundles or ()),
+        bundles=selection.bundles,
+        passed_over=selection.passed_over,
         output=output,
-        records=records or output / "records",
+        # Beside the bundles, not among them: `care-bench bundles/*` shall find bundles only.
+        records=records or Path(os.path.normpath(output / os.pardir / "records")),
         device=device,
         blocks=blocks,
         iterations=iterations,

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from care_mobile.selection import PassedOver
+
 from .environment import Machine, RuntimeFacts
 from .plan import Contract
 from .record import MeasuredBundle, Outcome, RecordKind, RunRecord, RunWarning
@@ -47,6 +49,7 @@ class BenchResult(Contract):
     seed: int
     rows: tuple[ResultRow, ...]
     skipped: tuple[SkippedRow, ...]
+    passed_over: tuple[PassedOver, ...] = Field((), description="what was named and is no bundle")
 
 
 def summarize_session(session: SessionResult) -> BenchResult:
@@ -65,6 +68,7 @@ def summarize_session(session: SessionResult) -> BenchResult:
             SkippedRow(path=str(s.path), reason=s.reason.detail, remedy=s.reason.remedy)
             for s in session.skipped
         ),
+        passed_over=session.passed_over,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,6 +14,7 @@ from care_mobile.bundle import Bundle, check_output_folder, find_bundles
 from care_mobile.errors import CareError, MissingDependencyError, OutputError, UsageError
 from care_mobile.requirements import Availability
 from care_mobile.runtimes import get_runtime
+from care_mobile.selection import PassedOver
 
 from .devices import Device, SessionStamp, get_device
 from .plan import MAX_BLOCKS, MAX_ITERATIONS, BundleIdentity, BurstSize, MeasurementPlan, make_plan
@@ -43,6 +45,8 @@ class SessionRequest:
     seed: int
     given: frozenset[str] = frozenset()
     """Fields that somebody asked for, be it with the default value."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """What was named beside the bundles and is none, for the result."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class SessionResult:
     files: tuple[Path, ...]
     paths: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    passed_over: tuple[PassedOver, ...] = ()
 
     def check(self) -> None:
         """Raises MeasurementError if a bundle was not measured to the end."""
@@ -79,8 +84,7 @@ def run_session(request: SessionRequest, progress: Callable[[Progress], None]) -
     Raises:
         UsageError: if the request names what does not exist or cannot be.
         BundleError: if a bundle is broken.
-        MissingDependencyError: if the device is not there, or can run none of the bundles, or
-            not one that was asked for by name.
+        MissingDependencyError: if the device is not there, or can run none of the bundles.
         OutputError: if records cannot be written.
     """
     _check_counts(request)
@@ -89,22 +93,24 @@ def run_session(request: SessionRequest, progress: Callable[[Progress], None]) -
     if not there.usable:
         raise MissingDependencyError(f"{device.name}: {there.detail}", there.remedy)
     _check_device_reads(request, device)
-    bundles, skipped = _usable(device, _find(request), bool(request.bundles))
+    bundles, skipped = _usable(device, _find(request))
     _check_threads_read(request, device, [bundle for _, bundle in bundles])
     plan = _plan(request, [bundle for _, bundle in bundles])
-    _check_records_folder(request.records)
-    try:
-        device.prepare(plan, [bundle for _, bundle in bundles])
-        stamp = _new_stamp()
-        records = device.measure(stamp, progress)
-    finally:
-        device.close()
+    with _records_folder(request.records):
+        try:
+            device.prepare(plan, [bundle for _, bundle in bundles])
+            stamp = _new_stamp()
+            records = device.measure(stamp, progress)
+        finally:
+            device.close()
+        files = write_records(request.records, records)
     return SessionResult(
         stamp=stamp,
         records=tuple(records),
-        files=tuple(write_records(request.records, records)),
+        files=tuple(files),
         paths=tuple(path for path, _ in bundles),
         skipped=skipped,
+        passed_over=request.passed_over,
     )
 
 
@@ -152,12 +158,12 @@ def _find(request: SessionRequest) -> list[Path]:
 
 
 def _usable(
-    device: Device, paths: Sequence[Path], named: bool
+    device: Device, paths: Sequence[Path]
 ) -> tuple[list[tuple[Path, Bundle]], tuple[Skipped, ...]]:
     """Opened bundles that the device can run, and those it cannot.
 
     Raises:
-        MissingDependencyError: if it can run none, or cannot run one that was `named`.
+        MissingDependencyError: if it can run none.
     """
     usable, skipped = [], []
     for path in paths:
@@ -168,7 +174,7 @@ def _usable(
             usable.append((path, bundle))
         else:
             skipped.append(Skipped(path, found))
-    if skipped and (named or not usable):
+    if skipped and not usable:
         first = skipped[0]
         raise MissingDependencyError(
             f"{first.path} cannot run on {device.name}: {first.reason.detail}",
@@ -188,11 +194,24 @@ def _plan(request: SessionRequest, bundles: Sequence[Bundle]) -> MeasurementPlan
     )
 
 
-def _check_records_folder(folder: Path) -> None:
+@contextmanager
+def _records_folder(folder: Path) -> Iterator[None]:
+    """Make sure before measuring that records can be written; leave no new empty folder.
+
+    Raises:
+        OutputError: if they cannot.
+    """
+    is_new = not folder.exists()
     try:
         check_output_folder(folder)
     except OutputError as error:
         raise OutputError(str(error), "choose another --records") from error
+    try:
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it holds the records
+                folder.rmdir()
 
 
 def _new_stamp() -> SessionStamp:

@@ -30,7 +30,8 @@ from .processes.owners import abandoned
 from .text import is_line, shortened
 
 MANIFEST = "manifest.json"
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
+"""How names begin of what is being written."""
 
 
 class Weights(Frozen):
@@ -398,7 +399,9 @@ def find_bundles(folder: Path) -> list[Path]:
     """Folders directly inside `folder` that hold a manifest, sorted by name."""
     if not folder.is_dir():
         return []
-    return sorted(p.parent for p in folder.glob(f"*/{MANIFEST}") if _PARTIAL not in p.parent.name)
+    return sorted(
+        p.parent for p in folder.glob(f"*/{MANIFEST}") if not p.parent.name.startswith(PARTIAL)
+    )
 
 
 def _top(name: str) -> str:
@@ -471,7 +474,7 @@ def check_output_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_stale(folder)
-        probe = folder / f"{_PARTIAL}{os.getpid()}-probe"
+        probe = folder / f"{PARTIAL}{os.getpid()}-probe"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -501,8 +504,8 @@ def writing(path: Path) -> Iterator[Path]:
         OutputError: if the disk refuses, or something other than a bundle is at `path`.
     """
     check_replaceable(path)
-    partial = path.parent / f"{_PARTIAL}{os.getpid()}-new-{path.name}"
-    old = path.parent / f"{_PARTIAL}{os.getpid()}-old-{path.name}"
+    partial = path.parent / f"{PARTIAL}{os.getpid()}-new-{path.name}"
+    old = path.parent / f"{PARTIAL}{os.getpid()}-old-{path.name}"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -546,8 +549,8 @@ def _unwritable(folder: Path, error: OSError) -> OutputError:
 
 def _remove_stale(folder: Path) -> None:
     """Remove what a killed export left behind; give back a bundle it had moved aside."""
-    for path in folder.glob(f"{_PARTIAL}*"):
-        pid, _, name = path.name[len(_PARTIAL) :].partition("-")
+    for path in folder.glob(f"{PARTIAL}*"):
+        pid, _, name = path.name[len(PARTIAL) :].partition("-")
         if pid.isdecimal() and abandoned(path, int(pid)):
             original = folder / name.removeprefix("old-")
             if name.startswith("old-") and not original.exists():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
 
+    from .selection import Selection
+
 
 @cache
 def progress_console() -> Console:
@@ -146,6 +148,13 @@ def interrupts() -> Iterator[Callable[[], None]]:
     """
     with endings() as ended:
         yield ended.check
+
+
+def tell_passed_over(selection: Selection) -> None:
+    """Name on standard error what was no bundle, a line each."""
+    for found in selection.passed_over:
+        path = " ".join(shortened(found.path, 200).split())
+        _say(f"passed over: {path} is no bundle: {found.reason}", "")
 
 
 def _say(line: str, hint: str) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from ..errors import INTERRUPTED, CareError
 from ..given import is_given
-from ..terminal import in_scratch, progress_console, result_console, run_command
+from ..terminal import in_scratch, progress_console, result_console, run_command, tell_passed_over
 
 if TYPE_CHECKING:
     from .evaluate import OnStep
@@ -76,6 +76,7 @@ def care_eval(
     """Measure the accuracy of bundles on a folder of images: top-1, top-5, 95 % intervals, and
     agreement with a reference bundle.
 
+    Among several BUNDLEs, as a pattern gives them, what is no bundle is named and passed over.
     Images go through the preprocessing in each bundle's manifest. An interrupted evaluation goes
     on when the same command is given again. The result goes to standard output and --output,
     progress to standard error.
@@ -83,11 +84,15 @@ def care_eval(
     Exit codes: 0 evaluated, 1 the result could not be written, 2 wrong arguments, folders or
     images, 5 a bundle is broken, failed or cannot run here, 130 interrupted.
     """
+    from ..selection import select_bundles
     from .evaluate import EvaluationRequest, evaluate
     from .render import print_report
 
+    selection = select_bundles(bundles)
+    tell_passed_over(selection)
     request = EvaluationRequest(
-        bundles=tuple(bundles),
+        bundles=selection.bundles,
+        passed_over=selection.passed_over,
         data=data,
         reference=reference,
         classes=classes,

@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..frozen import Frozen
 from ..requirements import version
 from ..runtimes.trial import Trials
+from ..selection import PassedOver
 from .classes import ClassMap, read_classes
 from .dataset import Dataset, open_dataset
 from .images import UnreadableImage, read_image
@@ -26,6 +27,7 @@ class EvaluationRequest(Frozen):
 
     Attributes:
         bundles: folders of the bundles to evaluate.
+        passed_over: what was named beside them and is no bundle, for the report.
         data: folder with one folder of images per class.
         reference: a bundle to compare the others with, image by image.
         classes: file with the folder name of each of the network's classes.
@@ -37,6 +39,7 @@ class EvaluationRequest(Frozen):
     """
 
     bundles: tuple[Path, ...] = Field(min_length=1)
+    passed_over: tuple[PassedOver, ...] = ()
     data: Path
     reference: Path | None = None
     classes: Path | None = None
@@ -84,6 +87,7 @@ def evaluate(
     report = make_report(
         facts, dataset, class_map.indices, subjects, runtimes, reference, journal.answers
     )
+    report = report.model_copy(update={"passed_over": request.passed_over})
     write_report(report, request.output)
     journal_path.unlink(missing_ok=True)
     return report

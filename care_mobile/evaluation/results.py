@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ..bundle import ClassesFrom
 from ..frozen import Frozen
+from ..selection import PassedOver
 
 
 class Proportion(Frozen):
@@ -96,10 +97,11 @@ class DatasetFacts(Frozen):
 
 
 class EvaluationReport(Frozen):
-    """All bundles of one call on one dataset."""
+    """All bundles of one call on one dataset; `passed_over` was named too and is no bundle."""
 
     schema_version: Literal[1] = 1
     dataset: DatasetFacts
     reference: str | None
     bundles: tuple[BundleAccuracy, ...]
+    passed_over: tuple[PassedOver, ...] = ()
     created: datetime

@@ -43,10 +43,59 @@ def test_a_table_on_standard_output_and_records_on_disk(
 ) -> None:
     assert run(*QUICK) == 0
     out = capsys.readouterr().out
-    for text in ("one", "two", "onnxruntime", "median ms", "not a phone's", "bundles/records/"):
+    for text in ("one", "two", "onnxruntime", "median ms", "not a phone's", "Records: records/"):
         assert text in out
-    (session,) = (home / "bundles" / "records").iterdir()
+    (session,) = (home / "records").iterdir()
     assert len([read_record(file) for file in session.iterdir()]) == 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "output", "records"),
+    [
+        (".", "bundles", "records"),
+        (".", "./bundles/", "records"),
+        ("bundles", ".", "records"),
+        ("other", "../bundles", "records"),
+    ],
+)
+def test_records_lie_beside_the_bundles(
+    home: Path, monkeypatch: pytest.MonkeyPatch, folder: str, output: str, records: str
+) -> None:
+    (home / folder).mkdir(exist_ok=True)
+    monkeypatch.chdir(home / folder)
+    assert run("-o", output, *QUICK) == 0
+    assert len(list((home / records).glob("*/*.json"))) == 2
+    assert sorted(path.name for path in (home / "bundles").iterdir()) == ["one", "two"]
+
+
+def test_what_is_no_bundle_in_a_pattern_is_named_and_passed_over(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A records folder of earlier versions, a stray file, and what an export left."""
+    (home / "bundles" / "records" / "session").mkdir(parents=True)
+    (home / "bundles" / "notes.txt").touch()
+    (home / "bundles" / ".partial-1-new-x").mkdir()
+    pattern = sorted(str(path.relative_to(home)) for path in (home / "bundles").iterdir())
+    assert run(*pattern, "--json", *QUICK) == 0
+    captured = capsys.readouterr()
+    result = BenchResult.model_validate_json(captured.out)
+    assert {row.path for row in result.rows} == {"bundles/one", "bundles/two"}
+    assert {found.path: found.reason for found in result.passed_over} == {
+        "bundles/.partial-1-new-x": "what an export that was ended left",
+        "bundles/notes.txt": "a file",
+        "bundles/records": "no manifest.json in it",
+    }
+    assert captured.err.splitlines() == [
+        f"passed over: {found.path} is no bundle: {found.reason}" for found in result.passed_over
+    ]
+
+
+def test_a_damaged_bundle_in_a_pattern_is_an_error(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "bundles" / "two" / "manifest.json").write_text("{}")
+    assert run("bundles/one", "bundles/two", *QUICK) == 5
+    assert "bundles/two/manifest.json" in capsys.readouterr().err
 
 
 def test_json_on_standard_output_is_the_contract(
@@ -100,7 +149,7 @@ def test_errors_are_one_line_and_a_hint(
     assert lines[1].startswith("  try: ")
     assert len(lines) == 2
     assert says in captured.err
-    assert list(home.glob("bundles/records/*")) == []
+    assert [path.name for path in home.iterdir()] == ["bundles"]
 
 
 def test_a_tampered_bundle(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +177,7 @@ def test_an_interrupt_is_130_and_leaves_no_record(
     monkeypatch.setattr("care_mobile.bench.devices.desktop.measure", interrupt)
     assert run(*QUICK) == 130
     assert "nothing was recorded" in capsys.readouterr().err
-    assert list((home / "bundles" / "records").iterdir()) == []
+    assert [path.name for path in home.iterdir()] == ["bundles"]
 
 
 def test_help_imports_nothing_heavy() -> None:

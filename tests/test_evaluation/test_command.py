@@ -51,6 +51,34 @@ def test_errors_are_two_lines(classifier: Classifier, eight: Path, tmp_path: Pat
     assert run("nothing", "--data", eight, cwd=tmp_path).returncode == 5
 
 
+def test_what_is_no_bundle_in_a_pattern_is_named_and_passed_over(
+    classifier: Classifier, eight: Path, tmp_path: Path
+) -> None:
+    one = classifier("one")
+    (one.parent / "records").mkdir()
+    (one.parent / "notes.txt").touch()
+    pattern = sorted(path.relative_to(tmp_path) for path in one.parent.iterdir())
+    done = run(*pattern, "--data", eight, "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "passed over: bundles/notes.txt is no bundle: a file",
+        "passed over: bundles/records is no bundle: no manifest.json in it",
+    ]
+    report = EvaluationReport.model_validate_json(done.stdout)
+    assert [found.name for found in report.bundles] == ["one"]
+    assert [found.path for found in report.passed_over] == ["bundles/notes.txt", "bundles/records"]
+
+
+def test_a_damaged_bundle_in_a_pattern_is_an_error(
+    classifier: Classifier, eight: Path, tmp_path: Path
+) -> None:
+    one, two = classifier("one"), classifier("two", model="other")
+    (two / "manifest.json").write_text("{}")
+    done = run(one, two, "--data", eight, cwd=tmp_path)
+    assert done.returncode == 5
+    assert str(two / "manifest.json") in done.stderr
+
+
 def test_an_interrupt_says_how_to_go_on(
     classifier: Classifier, eight: Path, tmp_path: Path
 ) -> None:
