@@ -1,5 +1,6 @@
 # make demo   environment, CARE-S0 to all targets, parity, latency on this machine
 # make test   everything CI checks
+# make fuzz   damaged files through the real readers; FUZZ="--seconds 600 --seed 7" for longer
 # make bench  speed against naive exports, into docs/performance.md; make precision: accuracy
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ STAMP   = $(VENV)/.installed
 # torch comes first and by exact version: asked for as a range it may bring gigabytes of CUDA.
 TORCH   = torch==2.13.0
 
-.PHONY: bench demo precision test test-slow lint types format wheel clean
+.PHONY: bench demo fuzz precision test test-slow lint types format wheel clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
@@ -34,6 +35,9 @@ precision: $(STAMP)
 	$(BIN)/python -m benchmarks.precision --output build/precision --readme README.md
 	cp build/precision/precision.md docs/precision.md
 
+fuzz: $(STAMP)
+	$(BIN)/python -m fuzz $(FUZZ)
+
 test: lint types
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
@@ -49,7 +53,7 @@ types: $(STAMP)
 	rm -rf build/typecheck
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target build/typecheck .
 	MYPYPATH=build/typecheck $(BIN)/mypy -p care_mobile
-	MYPYPATH=build/typecheck:examples $(BIN)/mypy -p benchmarks -p digits
+	MYPYPATH=build/typecheck:examples $(BIN)/mypy -p benchmarks -p digits -p fuzz
 	cd build/typecheck && $(CURDIR)/$(BIN)/lint-imports --no-cache --config $(CURDIR)/pyproject.toml
 
 format: $(STAMP)

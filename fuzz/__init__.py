@@ -1,0 +1,1 @@
+"""Hostile files through the real readers: `make fuzz`, or `python -m fuzz --help`."""

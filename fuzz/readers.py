@@ -1,0 +1,159 @@
+"""The product's own readers, in a process of their own: what they make of a damaged file."""
+
+from __future__ import annotations
+
+import io
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from care_mobile.errors import CareError
+from care_mobile.processes.peer import serve
+
+from .golden import SIDE, journal_key
+
+_LONGEST_MESSAGE = 2000
+
+
+def _manifest(path: Path) -> None:
+    from PIL import Image
+
+    from care_mobile.bundle import Bundle
+    from care_mobile.evaluation.classes import class_count
+    from care_mobile.inspection.inspector import inspect
+    from care_mobile.runtimes.noise import seeded_inputs
+
+    bundle = Bundle.open(path.parent)
+    bundle.manifest.preprocessing.from_image(Image.new("RGB", (20, 10)))
+    seeded_inputs(bundle, 0)
+    inspect(path.parent)
+    class_count(bundle)
+
+
+def _record(path: Path) -> None:
+    from care_mobile.bench.record import read_record, write_records
+    from care_mobile.bench.stats import paired_ratio, summarize
+
+    record = read_record(path)
+    write_records(path.parent, [record])
+    if record.samples_ns:
+        summarize(record.samples_ns)
+        paired_ratio(record, record)
+
+
+def _plan(path: Path) -> None:
+    from pydantic import ValidationError
+
+    from care_mobile.bench.plan import MeasurementPlan
+
+    try:
+        MeasurementPlan.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CareError("no plan") from error
+
+
+def _script(path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from care_mobile.bench.cli import app
+
+    bundle = path.with_name("bundle")
+    arguments = [str(bundle), "--device", f"scripted={path}", "--blocks", "3", "--records"]
+    done = CliRunner().invoke(app, [*arguments, str(path.with_name("records"))])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+
+
+def _journal(path: Path) -> None:
+    from care_mobile.evaluation.journal import keeping
+
+    with keeping(path, journal_key()) as journal:
+        len(journal.answers)
+
+
+def _classes(path: Path) -> None:
+    from care_mobile.evaluation.classes import read_classes
+
+    read_classes(path)
+
+
+def _checkpoint(path: Path) -> None:
+    from care_mobile.models.checkpoint import load_weights
+
+    from .golden import _network
+
+    load_weights(_network(), str(path))
+
+
+def _image(path: Path) -> None:
+    from care_mobile.evaluation.images import UnreadableImage, read_image
+    from care_mobile.inputs import Preprocessing, Resolution
+
+    try:
+        read_image(path, Preprocessing(resolution=Resolution(width=SIDE, height=SIDE)))
+    except UnreadableImage as error:
+        raise CareError(str(error)) from error
+
+
+def _inspected(path: Path) -> None:
+    from rich.console import Console
+
+    from care_mobile.inspection.inspector import inspect
+    from care_mobile.inspection.render import print_inspection
+
+    found = inspect(path)
+    found.model_dump_json()
+    print_inspection(found, Console(file=io.StringIO()), True)
+
+
+def _package(path: Path) -> None:
+    import numpy as np
+
+    from care_mobile.coreml import open_package
+    from care_mobile.runtimes.interpreter import Interpreter, Numerics
+
+    _inspected(path)
+    package = open_package(path)
+    noise = np.zeros((1, 3, SIDE, SIDE), np.float32)
+    inputs = {named.name: noise for named in package.main.inputs}
+    Interpreter(package, Numerics.DECLARED).run(inputs)
+
+
+READERS: dict[str, Callable[[Path], None]] = {
+    "manifest": _manifest,
+    "record": _record,
+    "plan": _plan,
+    "script": _script,
+    "journal": _journal,
+    "classes": _classes,
+    "checkpoint": _checkpoint,
+    "safetensors": _checkpoint,
+    "png": _image,
+    "jpg": _image,
+    "webp": _image,
+    "tiff": _image,
+    "onnx": _inspected,
+    "pte": _inspected,
+    "mlpackage": _package,
+}
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    """`read`, `refused` with a line, or `broken` with a traceback."""
+    try:
+        READERS[request["kind"]](Path(request["path"]))
+    except CareError as error:
+        said = str(error)
+        if len(said) > _LONGEST_MESSAGE:
+            return {"outcome": "broken", "detail": f"a message of {len(said)} characters"}
+        return {"outcome": "refused", "detail": said}
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        return {"outcome": "broken", "detail": traceback.format_exc(limit=-4)}
+    return {"outcome": "read", "detail": ""}
+
+
+if __name__ == "__main__":
+    serve(_answer, lambda: None)
