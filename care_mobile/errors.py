@@ -20,6 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from .text import shortened
+
+_LONGEST = 1500
+"""Characters of a message; what files say in it could have any length."""
+
 
 class CareError(Exception):
     """Base of all errors meant for the user.
@@ -32,8 +37,8 @@ class CareError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(" ".join(message.split()))
-        self.hint = " ".join(hint.split())
+        super().__init__(shortened(" ".join(message.split()), _LONGEST))
+        self.hint = shortened(" ".join(hint.split()), _LONGEST)
 
 
 class UsageError(CareError):

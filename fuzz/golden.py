@@ -186,6 +186,7 @@ def _script() -> Script:
 
 
 def _script_file(folder: Path) -> Path:
+    _bundle(folder)  # to play it with
     path = folder / "script.json"
     path.write_text(_script().model_dump_json())
     return path

@@ -86,9 +86,24 @@ def _damaged_value(value: Any, draw: random.Random) -> Any:
         holder[draw.choice([h for h in HOSTILE if isinstance(h, str)])] = holder.pop(key)
     elif kind == 2 and isinstance(holder, list):
         holder.extend([holder[key]] * draw.choice((1, 5, 500)))
+    elif kind in (3, 4):
+        holder[key] = _alike(holder[key], draw)
     else:
         holder[key] = draw.choice(HOSTILE)
     return value
+
+
+def _alike(value: Any, draw: random.Random) -> Any:
+    """Another value of its type, which readers let further in."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return draw.choice((0, 1, 2, 3, 7, 64, 1000, value + 1, value - 1, 2 * value))
+    if isinstance(value, float):
+        return draw.choice((0.0, 1e-9, 0.5, 1.0, 1e9, -value, value * draw.random()))
+    if isinstance(value, str):
+        return draw.choice(("", "a", "logits", "float16", "int64", "bool", value[::-1], value * 2))
+    return draw.choice(HOSTILE)
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:

@@ -60,3 +60,8 @@ def test_several_near_names() -> None:
         "did you mean care_s0 or care_s1?",
         "did you mean care_s1 or care_s0?",
     )
+
+
+def test_a_message_has_an_end() -> None:
+    error = CareError("n" * 100_000, "h" * 100_000)
+    assert len(str(error)) == len(error.hint) == 1500

@@ -193,9 +193,16 @@ def _damaged(path: Path) -> CheckpointError:
     with path.open("rb") as stream:
         is_zip = stream.read(4) == b"PK\x03\x04"
     # A zip archive ends with its index.
-    truncated = is_zip and not zipfile.is_zipfile(path)
+    truncated = is_zip and not _has_index(path)
     what = "is truncated" if truncated else "is damaged or no PyTorch file"
     return CheckpointError(f"checkpoint {path} {what}", "copy or download it again")
+
+
+def _has_index(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # one that claims to continue on another disk
+        return True
 
 
 def _pickle_protocol(path: Path) -> int:

@@ -181,6 +181,15 @@ def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes) -> N
     refusal(tmp_path / name)
 
 
+def test_an_archive_that_claims_to_go_on_elsewhere(save: Save) -> None:
+    path = save(state())
+    content = path.read_bytes()
+    place = content.rfind(b"PK\x06\x07")  # the locator of the index, whose end counts disks
+    path.write_bytes(content[: place + 16] + b"\x01\x00\x10\x00" + content[place + 20 :])
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_state_dict(path)
+
+
 def test_truncated_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_file(state(), path)
