@@ -276,7 +276,9 @@ class Manifest(Frozen):
     calibration: Calibration | None = None
     accuracy: Accuracy | None = None
     kept_float: tuple[str, ...] = Field(
-        (), description="layers that an integer precision left in float, by node"
+        (),
+        description="layers that an integer precision left in float, by node; in fp16 operations "
+        "whose results stay in fp32",
     )
     model_file: str
     files: dict[str, FileEntry]

@@ -11,26 +11,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from care_mobile import bundle as bundles
 from care_mobile.agreement import MAX_DB
 from care_mobile.bundle import Manifest, Parity
 from care_mobile.errors import CareError, ParityError, TargetError
+from care_mobile.half_precision import HalfPrecision
 from care_mobile.inputs import Resolution
 from care_mobile.requirements import tool_versions
 from care_mobile.runtimes import get_runtime
-from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .capture import input_spec
 from .checks import check_nothing_there
 from .network import Network
+from .overflow import located, out_of_range, way_out
 from .parity import compare
-from .quantize.precision import is_quantized
+from .quantize.precision import HALF, is_quantized
 from .replaced import compare as compare_manifests
 from .replaced import earlier
 from .request import ExportRequest, Order
 from .result import BundleResult, Failure, LayerDamage, Status
 from .targets import Lowered, LowerJob
 from .worker import Worker
+
+_PER_FAILED_SET = 2
+"""Inputs of a probe set that failed which are looked into."""
 
 _FIRST_KEPT = 4
 """Layers kept in float at the first try after none; doubled until the PSNR is there."""
@@ -48,23 +54,20 @@ def produce(
     resolution = network.preprocessing.resolution
     name = request.bundle_name(network.result.model, order, resolution)
     path = request.output / name
-    failure, made, kept, cost = None, None, False, None
+    failure, made, kept = None, None, False
     before = earlier(path)
     try:
         with bundles.writing(path) as folder:
             made = _make(request, network, order, worker, folder, on_step)
             manifest = made.manifest
-            if request.explain and order.target.name == "coreml" and manifest.precision == "fp16":
-                on_step("explaining fp16")
-                cost = _half_precision(network, worker, folder)
             failed = [parity for parity in manifest.parities if parity.status == "failed"]
             if failed and not request.keep_failed:
-                raise ParityError(*_describe(name, failed[0]))
+                raise ParityError(*_describe(name, failed[0], made.half_precision))
             if request.no_overwrite:  # another export may have made it meanwhile
                 check_nothing_there([path])
         kept = True
         if failed:
-            failure = Failure.of(ParityError(*_describe(name, failed[0])))
+            failure = Failure.of(ParityError(*_describe(name, failed[0], made.half_precision)))
     except CareError as error:
         failure = Failure.of(error)
     except Exception as error:  # a defect of ours must not lose the other targets either
@@ -79,7 +82,6 @@ def produce(
         resolution=resolution,
         status=status,
         path=path if kept else None,
-        half_precision=cost,
         failure=failure,
         replaced=compare_manifests(before, made.manifest) if before and made and kept else None,
         earlier_kept=before is not None and not kept,
@@ -106,10 +108,12 @@ def refusal(
 
 @dataclass(frozen=True)
 class _Made:
-    """A bundle's manifest, parity included, and how sensitive its layers are."""
+    """A bundle's manifest, parity included, and what its precision costs: integers per layer, half
+    precision as it was before anything was kept in fp32."""
 
     manifest: Manifest
     sensitivity: tuple[LayerDamage, ...]
+    half_precision: HalfPrecision | None
 
     def told(self) -> dict[str, Any]:
         """Fields of a `BundleResult`."""
@@ -125,7 +129,7 @@ class _Made:
             "kept_float",
         )
         told = {name: getattr(self.manifest, name) for name in shared}
-        return told | {"sensitivity": self.sensitivity}
+        return told | {"sensitivity": self.sensitivity, "half_precision": self.half_precision}
 
 
 def _make(
@@ -144,9 +148,12 @@ def _make(
     job = _job(request, network, order)
     program = network.programs[order.variant]
     sensitivity = _sensitivity(request, network, order, worker, on_step)
-    count = request.keep_float
+    ranking = tuple(damage.node for damage in sensitivity)
+    half = order.precision == HALF
+    cost: HalfPrecision | None = None
+    count = 0 if half else request.keep_float
     while True:
-        job = job.model_copy(update={"keep_float": tuple(d.node for d in sensitivity[:count])})
+        job = job.model_copy(update={"keep_float": ranking[:count]})
         bundles.clear(folder)
         on_step("lowering" if count == 0 else f"lowering, {count} layers in float")
         lowered = worker.lower(program, job, folder)
@@ -155,21 +162,32 @@ def _make(
         manifest = _verify(network, order, worker, folder, manifest)
         manifest = _measure(request, network, order, worker, folder, manifest, on_step)
         missing = _missing(request, manifest) if order.keeps_float else None
+        if half and cost is None and (request.ranks() or _failed(manifest)):
+            on_step("explaining fp16")
+            cost = _half_precision(network, worker, folder, manifest, lowered)
+            ranking = cost.ranking
+            count = min(request.keep_float, len(ranking))
+            if count:
+                continue
         if missing is None:
-            return _Made(manifest, sensitivity)
-        if count >= len(sensitivity):
+            return _Made(manifest, sensitivity, cost)
+        if count >= len(ranking):
             raise ParityError(
                 f"{job.model} for {order.target.name}: {job.precision} {missing}, even with all "
                 f"{count} layers in float",
                 "ask for less, or export in a wider precision",
             )
-        count = min(len(sensitivity), max(_FIRST_KEPT, 2 * count))
+        advised = cost.keep if cost else 0
+        count = min(len(ranking), advised if advised > count else max(_FIRST_KEPT, 2 * count))
 
 
 def _missing(request: ExportRequest, manifest: Manifest) -> str | None:
     """What a bundle lacks of what was asked for; None if it has all."""
-    seeded = manifest.parity.on("seeded")
-    reached = seeded.psnr_db if seeded else -MAX_DB
+    limits = (request.min_psnr_db, request.max_drop_points)
+    if manifest.precision == HALF and limits != (None, None) and _failed(manifest):
+        return "fails parity"
+    seeded = [parity.on("seeded") for parity in manifest.parities]
+    reached = min((result.psnr_db for result in seeded if result), default=-MAX_DB)
     if request.min_psnr_db is not None and reached < request.min_psnr_db:
         return f"reaches {reached:.1f} dB, not --min-psnr {request.min_psnr_db:g}"
     accuracy, allowed = manifest.accuracy, request.max_drop_points
@@ -276,7 +294,8 @@ def _verify(
 ) -> Manifest:
     variant = order.variant
     parities = []
-    for verifier in order.target.verifiers:
+    strict = order.target.strict_verifiers.get(order.precision, ())
+    for verifier in (*order.target.verifiers, *strict):
         found = get_runtime(verifier).availability()
         if not found.usable:
             reason = f"was not run on this machine: {found.detail}"
@@ -300,21 +319,32 @@ def _verify(
     return bundles.write_manifest(folder, manifest.model_copy(update=update))
 
 
-def _half_precision(network: Network, worker: Worker, folder: Path) -> HalfPrecision:
-    """On the first photo, the most ordinary input there is."""
+def _half_precision(
+    network: Network, worker: Worker, folder: Path, manifest: Manifest, lowered: Lowered
+) -> HalfPrecision:
+    """On the first photo, the most ordinary input there is, and on what failed."""
+    failed = {r.probes for p in manifest.parities for r in p.results if not r.passed}
+    telling = [network.probes["photos"][:1]]
+    telling += [network.probes[name][:_PER_FAILED_SET] for name in sorted(failed)]
     with tempfile.TemporaryDirectory(prefix="care-explain-") as scratch:
-        return worker.explain(folder, network.probes["photos"][:1], Path(scratch))
+        cost = worker.explain(folder, np.concatenate(telling), Path(scratch))
+    return cost.model_copy(update={"places": located(cost, lowered.places)})
 
 
-def _describe(name: str, parity: Parity) -> tuple[str, str]:
+def _failed(manifest: Manifest) -> bool:
+    return any(parity.status == "failed" for parity in manifest.parities)
+
+
+def _describe(name: str, parity: Parity, cost: HalfPrecision | None) -> tuple[str, str]:
     worst = min((r for r in parity.results if not r.passed), key=lambda r: r.psnr_db)
     said = f": {worst.note}" if worst.note else ""
     what = f"is {worst.psnr_db:.1f} dB, max abs {worst.max_abs:.1e}{said}"
     limits = ", ".join(f"{key} {value:g}" for key, value in parity.thresholds.items())
+    left = out_of_range(cost) if cost else None
     return (
         f"{name} differs from the reference on {parity.runtime}: probe set {worst.probes} "
-        f"{what if worst.finite else worst.note} (limits: {limits})",
-        "--keep-failed keeps the bundle for inspection",
+        f"{what if worst.finite else worst.note}{f': {left}' if left else f' (limits: {limits})'}",
+        way_out(cost) if cost else "--keep-failed keeps the bundle for inspection",
     )
 
 

@@ -12,18 +12,21 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from care_mobile.agreement import MAX_DB
 from care_mobile.bundle import Outlook, Parity, PassReport
+from care_mobile.half_precision import LIMIT_DB, WORTH_DB, Candidate, HalfPrecision
 from care_mobile.runtimes.coreml_interpreter import CoreMLInterpreter
-from care_mobile.runtimes.interpreter.divergence import LIMIT_DB
-from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 from care_mobile.terminal import progress_console, result_console
 
+from .overflow import named, out_of_range
 from .quantize.calibration import BUILT_IN
+from .quantize.precision import HALF
 from .result import BundleResult, ExportReport, NetworkResult, Status
 
 FINAL = {"prepared", *(status.value for status in Status)}
 """Steps after which a subject is done."""
 _WORST_LAYERS = 10
+_KEPT_NAMED = 4
 _DIFFERENCES = 6
 _STYLES = {
     Status.VERIFIED: "green",
@@ -83,8 +86,10 @@ def summary(report: ExportReport, explain: bool) -> None:
         if explain and result.sensitivity:
             console.print(_sensitivity(result))
         if result.half_precision:
-            console.print(_cost(result.name, result.half_precision))
-            console.print(_advice(result.half_precision), soft_wrap=True)
+            if explain:
+                console.print(_cost(result.name, result.half_precision))
+            if explain or result.kept_float:
+                console.print(_advice(result, result.half_precision), soft_wrap=True)
     for line in _notes(report):
         console.print(line, soft_wrap=True)
 
@@ -247,10 +252,18 @@ def _sensitivity(result: BundleResult) -> Table:
 
 
 def _quantization(result: BundleResult) -> list[str]:
-    """What must be said about an integer precision."""
+    """What must be said about a narrow precision."""
     notes = []
-    if result.kept_float:
-        notes.append(f"{result.name}: {len(result.kept_float)} layers are left in float.")
+    count = len(result.kept_float)
+    if count and result.precision == HALF:
+        notes.append(
+            f"{result.name}: the results of {count} operations stay in fp32, "
+            f"{', '.join(result.kept_float[:_KEPT_NAMED])}"
+            f"{f' and {count - _KEPT_NAMED} more' if count > _KEPT_NAMED else ''}: "
+            "they and what reads them leave the Neural Engine or a GPU's fast path."
+        )
+    elif count:
+        notes.append(f"{result.name}: {count} layers are left in float.")
     found = result.calibration
     if found and found.source == BUILT_IN:
         notes.append(
@@ -283,24 +296,55 @@ def _cost(name: str, cost: HalfPrecision) -> Table:
     for candidate in cost.worst:
         entry = candidate.divergence
         table.add_row(
-            f"{entry.operator} {entry.operation}",
-            f"{entry.alone_psnr_db:.1f}",
-            f"{entry.psnr_db:.1f}",
+            named(cost, entry),
+            "-" if entry.alone_psnr_db is None else _decibels(entry.alone_psnr_db),
+            _decibels(entry.psnr_db),
             f"{entry.largest:.3g}",
             *(str(n) for n in (entry.overflows, entry.subnormals, entry.underflows, entry.nans)),
-            f"{candidate.gain_db:+.1f}",
+            _gain(cost, candidate),
         )
     return table
 
 
-def _advice(cost: HalfPrecision) -> str:
-    keep = [candidate for candidate in cost.worst if candidate.keep_fp32]
-    first = f"{cost.first.operator} {cost.first.operation}" if cost.first else "no operation"
-    start = f"Outputs keep {cost.output_psnr_db:.1f} dB; {first} falls below {LIMIT_DB:.0f} dB. "
-    if not keep:
+def _advice(result: BundleResult, cost: HalfPrecision) -> str:
+    """What a user can do about it, with an option of this command."""
+    start = f"Outputs keep {_db(cost.output_psnr_db)}; "
+    if cost.first:
+        start += f"{named(cost, cost.first)} falls below {LIMIT_DB:.0f} dB. "
+    else:
+        start += f"no operation falls below {LIMIT_DB:.0f} dB. "
+    left = out_of_range(cost)
+    if left:
+        start += f"{left[0].upper()}{left[1:]}. "
+    if result.kept_float:
+        return start + f"That is before {len(result.kept_float)} were kept in fp32."
+    if not cost.keep:
         return start + "Keeping any of these in fp32 gains less than 1 dB: leave all in fp16."
-    names = "; ".join(f"{c.divergence.operation} with {', '.join(c.consumers)}" for c in keep)
-    return start + f"Keep in fp32: {names} ({cost.kept_psnr_db:.1f} dB)."
+    return (
+        start + f"--keep-float {cost.keep} keeps {_db(cost.kept_psnr_db)}: {_kept(cost)} in fp32."
+    )
+
+
+def _kept(cost: HalfPrecision) -> str:
+    chosen = [c for c in cost.worst if c.keep_fp32]
+    names = [named(cost, candidate.divergence) for candidate in chosen]
+    more = cost.keep - len(chosen)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _db(psnr: float) -> str:
+    return f"{psnr:.1f} dB" if psnr > -MAX_DB else "no finite value"
+
+
+def _decibels(psnr: float) -> str:
+    return f"{psnr:.1f}" if psnr > -MAX_DB else "none"
+
+
+def _gain(cost: HalfPrecision, candidate: Candidate) -> str:
+    """A gain over nothing finite has no number."""
+    if cost.output_psnr_db <= -MAX_DB and candidate.gain_db >= WORTH_DB:
+        return "needed"
+    return f"{candidate.gain_db:+.1f}"
 
 
 def _entries(network: NetworkResult) -> list[str]:

@@ -11,8 +11,8 @@ from pydantic import Field
 from care_mobile.bundle import Accuracy, Calibration, Census, ForecastSummary, Parity, PassReport
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen
+from care_mobile.half_precision import HalfPrecision
 from care_mobile.inputs import Resolution
-from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .replaced import Replaced
 

@@ -20,10 +20,10 @@ import numpy as np
 from care_mobile import importing
 from care_mobile.errors import CareError, MissingDependencyError, OutputError, TargetError
 from care_mobile.evaluation.dataset import Dataset, open_dataset
+from care_mobile.half_precision import HalfPrecision
 from care_mobile.inputs import Array
 from care_mobile.processes.peer import Limits, Peer, PeerDiedError, serve
 from care_mobile.requirements import broken, load
-from care_mobile.runtimes.interpreter.half_precision import HalfPrecision
 
 from .parity import Arrays, stacked
 from .result import Failure, LayerDamage
@@ -118,7 +118,7 @@ class Worker:
         return tuple(LayerDamage.model_validate(entry) for entry in self._ask(request))
 
     def explain(self, bundle: Path, probes: Array, scratch: Path) -> HalfPrecision:
-        """What fp16 costs a Core ML bundle on one input (1, C, H, W)."""
+        """What fp16 costs a bundle on some inputs (n, C, H, W)."""
         source = scratch / "probe.npy"
         np.save(source, probes)
         request = {"command": "explain", "bundle": str(bundle), "probe": str(source)}
@@ -211,15 +211,13 @@ def _rank(request: dict[str, Any], _: Target) -> list[dict[str, Any]]:
     return [damage.model_dump(mode="json") for damage in rank(program, images)]
 
 
-def _explain(request: dict[str, Any], _: Target) -> dict[str, Any]:
+def _explain(request: dict[str, Any], target: Target) -> dict[str, Any]:
     from care_mobile.bundle import Bundle
-    from care_mobile.coreml import open_package
-    from care_mobile.runtimes.interpreter.half_precision import half_precision
 
     bundle = Bundle.open(Path(request["bundle"]))
-    probe = np.load(request["probe"])
-    inputs = {bundle.manifest.inputs[0].name: probe}
-    return half_precision(open_package(bundle.model_path), inputs).model_dump(mode="json")
+    name = bundle.manifest.inputs[0].name
+    inputs = [{name: x[None]} for x in np.load(request["probe"])]
+    return target.half_precision(bundle.model_path, inputs).model_dump(mode="json")
 
 
 def _answer(request: dict[str, Any], target: Target) -> dict[str, Any]:

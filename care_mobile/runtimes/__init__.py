@@ -7,6 +7,7 @@ from .base import Runtime, RuntimeOptions, Session
 from .coreml import CoreMLRuntime
 from .coreml_interpreter import CoreMLInterpreter
 from .executorch import ExecuTorchRuntime
+from .onnx_declared import OnnxDeclared
 from .onnxruntime import OnnxRuntime
 
 RUNTIMES: tuple[Runtime, ...] = (
@@ -14,6 +15,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     ExecuTorchRuntime(),
     CoreMLRuntime(),
     CoreMLInterpreter(),
+    OnnxDeclared(),
 )
 
 __all__ = ["RUNTIMES", "Runtime", "RuntimeOptions", "Session", "get_runtime"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_FLOATS = frozenset({"fp32", "fp16"})
+HALF = "fp16"
+_FLOATS = frozenset({"fp32", HALF})
 
 
 def is_quantized(precision: str) -> bool:

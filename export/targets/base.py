@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from care_mobile.bundle import Census, ForecastSummary, TensorSpec
 from care_mobile.frozen import Frozen
-from care_mobile.inputs import Preprocessing
+from care_mobile.half_precision import HalfPrecision
+from care_mobile.inputs import Array, Preprocessing
 from care_mobile.requirements import Availability
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ class LowerJob(Frozen):
     calibration: Path | None = None
     """An .npz with `images` (n, C, H, W), float32 in the input range, for integer precisions."""
     keep_float: tuple[str, ...] = ()
-    """Nodes of the captured program that an integer precision leaves in float."""
+    """What a narrow precision leaves in float: nodes of the captured program for integers; for fp16
+    operations of the file, whose results those that read them get in fp32."""
 
 
 class Lowered(Frozen):
@@ -67,6 +70,8 @@ class Lowered(Frozen):
     census: Census
     rewrites: dict[str, int]
     forecast: ForecastSummary | None = None
+    places: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+    """Where in the network operations come from, by name; see `places`."""
 
 
 class Target(Protocol):
@@ -79,11 +84,13 @@ class Target(Protocol):
     calibrated: tuple[str, ...]
     """Precisions whose file depends on calibration images."""
     keeps_float: tuple[str, ...]
-    """Precisions that can leave layers in float."""
+    """Precisions that can leave layers in float; in fp16, operations in fp32."""
     runtime: str
     """What a bundle is made for."""
     verifiers: tuple[str, ...]
     """Runtimes whose results are held against the reference: each that can be used here."""
+    strict_verifiers: Mapping[str, tuple[str, ...]]
+    """Further ones by precision, where the first compute in wider types than the file declares."""
     modules: tuple[str, ...]
     """What lowering imports, so that a worker can do it ahead of time."""
     niceness: int
@@ -104,5 +111,13 @@ class Target(Protocol):
 
         Raises:
             TargetError: if the converter fails.
+        """
+        ...
+
+    def half_precision(self, path: Path, inputs: Sequence[Mapping[str, Array]]) -> HalfPrecision:
+        """What half precision costs a model file of this target, on some inputs by name.
+
+        Raises:
+            TargetError: if the target has none.
         """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from care_mobile.coreml import open_package
 from care_mobile.coreml.forecast import forecast
 from care_mobile.coreml.macs import DECOMPRESS
 from care_mobile.errors import UsageError
+from care_mobile.half_precision import HalfPrecision
 from care_mobile.inputs import Array, InputRange
 from care_mobile.requirements import Availability, check, tool_versions, version
 
@@ -52,9 +54,10 @@ class CoreMLTarget:
     precisions: tuple[str, ...] = ("fp16", "fp32", *INTEGERS, *PALETTES)
     options: tuple[str, ...] = ("image_input", "labels", "min_ios")
     calibrated: tuple[str, ...] = ("int8",)
-    keeps_float: tuple[str, ...] = (*INTEGERS, *PALETTES)
+    keeps_float: tuple[str, ...] = ("fp16", *INTEGERS, *PALETTES)
     runtime = "coreml"
     verifiers: tuple[str, ...] = ("coreml-interpreter", "coreml")
+    strict_verifiers: Mapping[str, tuple[str, ...]] = {}
     modules: tuple[str, ...] = ("torch", "coremltools")
     niceness = 10
 
@@ -76,6 +79,8 @@ class CoreMLTarget:
     def lower(self, program: ExportedProgram, job: LowerJob, folder: Path) -> Lowered:
         import coremltools as ct
 
+        from ..places import places
+
         # Here, as it needs torch, and a target's names and options are known before.
         from .coreml_operators import (
             in_core_ml_terms,
@@ -90,7 +95,6 @@ class CoreMLTarget:
             program = in_core_ml_terms(program)
         rewrites |= _separate(program)
         refuse_integers(program)
-        precision = ct.precision.FLOAT16 if half else ct.precision.FLOAT32
         with naming_the_operator(job.model):
             model = ct.convert(
                 program,
@@ -98,7 +102,7 @@ class CoreMLTarget:
                 inputs=[_input_type(ct, job)],
                 outputs=None if job.options.labels else _output_types(ct, job),
                 classifier_config=_classifier(ct, job),
-                compute_precision=precision,
+                compute_precision=_compute_precision(ct, job),
                 pass_pipeline=compression.pipeline() if compression else None,
                 minimum_deployment_target=getattr(ct.target, f"iOS{job.options.min_ios}"),
                 skip_model_load=True,
@@ -116,7 +120,23 @@ class CoreMLTarget:
             census=_census(model.get_spec()),
             rewrites=rewrites | (dict(compression.counts) if compression else {}),
             forecast=forecast(package).summary(),
+            places=places(program),
         )
+
+    def half_precision(self, path: Path, inputs: Sequence[Mapping[str, Array]]) -> HalfPrecision:
+        from care_mobile.runtimes.interpreter.half_precision import half_precision
+
+        return half_precision(open_package(path), inputs)
+
+
+def _compute_precision(ct: Any, job: LowerJob) -> Any:
+    if job.precision == "fp32":
+        return ct.precision.FLOAT32
+    if job.precision != "fp16" or not job.keep_float:
+        return ct.precision.FLOAT16
+    from ..quantize.coreml_fp16 import becomes_half
+
+    return ct.transform.FP16ComputePrecision(op_selector=becomes_half(job.keep_float))
 
 
 def _rewrite(program: ExportedProgram, half: bool) -> dict[str, int]:

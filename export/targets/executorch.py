@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from care_mobile.bundle import Census
-from care_mobile.errors import DelegationError, UsageError
+from care_mobile.errors import DelegationError, TargetError, UsageError
+from care_mobile.half_precision import HalfPrecision
+from care_mobile.inputs import Array
 from care_mobile.requirements import Availability, check
 
 from .base import Lowered, LowerJob, Options, Variant
@@ -32,6 +34,7 @@ class ExecuTorchTarget:
     keeps_float: tuple[str, ...] = ("int8",)
     runtime = "executorch"
     verifiers: tuple[str, ...] = ("executorch",)
+    strict_verifiers: Mapping[str, tuple[str, ...]] = {}
     modules: tuple[str, ...] = (
         "torch",
         "executorch.exir",
@@ -75,6 +78,9 @@ class ExecuTorchTarget:
         return Lowered(
             model_file=MODEL_FILE, inputs=inputs, outputs=outputs, census=census, rewrites=rewrites
         )
+
+    def half_precision(self, path: Path, inputs: Sequence[Mapping[str, Array]]) -> HalfPrecision:
+        raise TargetError("executorch bundles hold no half precision")
 
 
 def _in_precision(

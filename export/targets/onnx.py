@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from care_mobile.bundle import Census
 from care_mobile.errors import TargetError
+from care_mobile.half_precision import HalfPrecision
+from care_mobile.inputs import Array
 from care_mobile.requirements import Availability, check, version
 
 from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
@@ -36,9 +39,10 @@ class OnnxTarget:
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     options: tuple[str, ...] = ("labels", "opset", "dynamic_batch")
     calibrated: tuple[str, ...] = ("int8",)
-    keeps_float: tuple[str, ...] = ("int8",)
+    keeps_float: tuple[str, ...] = ("fp16", "int8")
     runtime = "onnxruntime"
     verifiers: tuple[str, ...] = ("onnxruntime",)
+    strict_verifiers: Mapping[str, tuple[str, ...]] = {"fp16": ("onnx-declared",)}
     modules: tuple[str, ...] = ("torch", "onnx", "onnxscript", "onnxruntime")
     niceness = 10
 
@@ -56,6 +60,11 @@ class OnnxTarget:
         import onnx
         import torch
 
+        from ..places import places
+        from ..rewrites import NORMAL_EPSILONS, apply
+
+        found = places(program)
+        rewrites = apply(program, [NORMAL_EPSILONS]) if job.precision == "fp16" else {}
         with lean_tracing():
             exported = torch.onnx.export(
                 program,
@@ -67,7 +76,7 @@ class OnnxTarget:
                 verbose=False,
             )
         assert exported is not None
-        places = rewrite(exported.model, integers=job.precision == "int8")
+        rewrites |= rewrite(exported.model, integers=job.precision == "int8")
         model, counts = _in_precision(exported.model_proto, job)
         _describe(model, job)
         try:
@@ -83,8 +92,16 @@ class OnnxTarget:
             inputs=inputs,
             outputs=outputs,
             census=census,
-            rewrites=places | counts,
+            rewrites=rewrites | counts,
+            places=found,
         )
+
+    def half_precision(self, path: Path, inputs: Sequence[Mapping[str, Array]]) -> HalfPrecision:
+        import onnx
+
+        from ..quantize.onnx_half_precision import onnx_half_precision
+
+        return onnx_half_precision(onnx.load(path), inputs)
 
 
 def _in_precision(model: onnx.ModelProto, job: LowerJob) -> tuple[onnx.ModelProto, dict[str, int]]:
@@ -96,7 +113,7 @@ def _in_precision(model: onnx.ModelProto, job: LowerJob) -> tuple[onnx.ModelProt
     if job.precision == "fp32":
         return model, {}
     if job.precision == "fp16":
-        result, counts = halve(model)
+        result, counts = halve(model, job.keep_float)
     else:
         if job.calibration is None:
             raise TargetError("int8 needs calibration images", "name a folder of some")

@@ -30,9 +30,8 @@ from care_mobile.export.result import (
     NetworkResult,
     Status,
 )
+from care_mobile.half_precision import Candidate, HalfPrecision, OperationDivergence
 from care_mobile.inputs import Resolution
-from care_mobile.runtimes.interpreter.divergence import OperationDivergence
-from care_mobile.runtimes.interpreter.half_precision import Candidate, HalfPrecision
 
 SIZE = Resolution(width=224, height=224)
 
@@ -59,7 +58,9 @@ def half_precision() -> HalfPrecision:
         for i in (1, 2)
     ]  # fmt: skip
     return HalfPrecision(
-        output_psnr_db=31.4, first=worst[0], kept_psnr_db=58.2,
+        output_psnr_db=31.4, first=worst[0], kept_psnr_db=58.2, keep=1,
+        overflowing=(worst[0],), ranking=("bmm_1", "bmm_2"),
+        places={"bmm_1": "stages.2.blocks.0.token_mixer.attention"},
         worst=(
             Candidate(divergence=worst[0], consumers=("add_1",), gain_db=26.8, keep_fp32=True),
             Candidate(divergence=worst[1], consumers=("div_1",), gain_db=0.2, keep_fp32=False),

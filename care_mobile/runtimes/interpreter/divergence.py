@@ -22,41 +22,12 @@ from ...coreml import MLPackage, Operation, Ref, TensorType
 from ...coreml.types import FLOATS
 from ...errors import RuntimeFailure
 from ...frozen import Frozen
+from ...half_precision import LIMIT_DB, OperationDivergence
 from .executor import Interpreter
 from .numerics import FP16_SMALLEST_NORMAL, AnyArray, Numerics
 
-LIMIT_DB = 40.0
-"""An operation whose accumulated PSNR is lower has left the reference."""
-
 OnOperation = Callable[[int, int], None]
 """Called with the number of operations compared and to compare."""
-
-
-class OperationDivergence(Frozen):
-    """One operation in two runs; counts are of elements of its results.
-
-    Attributes:
-        psnr_db: accumulated, see above.
-        alone_psnr_db: see above; None when two packages are compared.
-        largest: largest finite magnitude in the reference run.
-        overflows: finite in the reference, infinite in the other run.
-        subnormals: non-zero in the reference but below 2^-14 there, where fp16 loses digits;
-            only of results declared as fp16.
-        underflows: non-zero in the reference, zero in the other run.
-        nans: NaN in the other run and not in the reference.
-    """
-
-    index: int
-    operation: str
-    operator: str
-    dtype: str
-    psnr_db: float
-    alone_psnr_db: float | None = None
-    largest: float
-    overflows: int
-    subnormals: int
-    underflows: int
-    nans: int
 
 
 class Divergence(Frozen):
@@ -74,11 +45,7 @@ class Divergence(Frozen):
 
     def worst(self, count: int = 5) -> tuple[OperationDivergence, ...]:
         """Those that do the most damage: alone where that is known, accumulated otherwise."""
-
-        def damage(entry: OperationDivergence) -> float:
-            return entry.psnr_db if entry.alone_psnr_db is None else entry.alone_psnr_db
-
-        return tuple(sorted(self.operations, key=damage)[:count])
+        return tuple(sorted(self.operations, key=lambda entry: entry.damage_db)[:count])
 
 
 def against_exact(

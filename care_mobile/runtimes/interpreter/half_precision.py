@@ -1,99 +1,69 @@
-"""What fp16 costs a program, and which operations to keep in fp32.
-
-A candidate's gain is measured: the program is run again with its result left in fp32, which is
-what keeping the operation *and those that use its result* in fp32 amounts to; a single operation
-gains nothing, as its result would be rounded at the border.
-"""
+"""What fp16 costs an ML Program, and which of its operations to keep in fp32."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...agreement import MAX_DB, psnr_db
-from ...coreml import MLPackage
-from ...frozen import Frozen
-from .divergence import OnOperation, OperationDivergence, against_exact, consumers
+from ...coreml import MLPackage, Operation, Ref
+from ...half_precision import HalfPrecision, Traced, advise, combined
+from .divergence import OnOperation, against_exact, consumers
 from .executor import Interpreter
 from .numerics import AnyArray, Numerics
-
-WORTH_DB = 1.0
-"""A gain at the outputs below this is within what rerolled rounding does by itself."""
-
-
-class Candidate(Frozen):
-    """One of the worst operations and what keeping it in fp32 brings at the outputs."""
-
-    divergence: OperationDivergence
-    consumers: tuple[str, ...]
-    gain_db: float
-    keep_fp32: bool
-
-
-class HalfPrecision(Frozen):
-    """The cost of fp16 on one input.
-
-    Attributes:
-        output_psnr_db: of the outputs against the exact run.
-        first: the first operation that leaves the reference; None if none does.
-        worst: the operations that do the most damage by themselves, worst first.
-        kept_psnr_db: of the outputs with all recommended operations kept in fp32.
-    """
-
-    output_psnr_db: float
-    first: OperationDivergence | None
-    worst: tuple[Candidate, ...]
-    kept_psnr_db: float
 
 
 def half_precision(
     package: MLPackage,
-    inputs: Mapping[str, AnyArray],
+    inputs: Sequence[Mapping[str, AnyArray]],
     count: int = 5,
     on_operation: OnOperation = lambda done, total: None,
 ) -> HalfPrecision:
-    """Find the worst `count` operations of a program and measure what fp32 would bring.
+    """Rank the operations of a program on some inputs; see `care_mobile.half_precision`.
+
+    Names in `ranking` are `converted_name`s, which the conversion goes by.
 
     Raises:
         UsageError, RuntimeFailure: as `Interpreter.run`.
     """
-    exact = _floats(Interpreter(package, Numerics.EXACT).run(inputs))
-    base = _agreement(package, inputs, exact, frozenset())
-    divergence = against_exact(package, inputs, on_operation=on_operation)
-    worst = []
-    for entry in divergence.worst(count):
-        users = consumers(package, entry.operation)
-        # Without a consumer the result is an output, and leaves as the type it is declared in.
-        keep = frozenset({entry.operation} if users else ())
-        gain = round(_agreement(package, inputs, exact, keep) - base, 2)
-        worst.append(
-            Candidate(
-                divergence=entry,
-                consumers=users,
-                gain_db=gain,
-                keep_fp32=gain >= WORTH_DB,
-            )
-        )
-    advised = frozenset(c.divergence.operation for c in worst if c.keep_fp32)
-    return HalfPrecision(
-        output_psnr_db=base,
-        first=divergence.first,
-        worst=tuple(worst),
-        kept_psnr_db=_agreement(package, inputs, exact, advised) if advised else base,
+    exact = [_floats(Interpreter(package, Numerics.EXACT).run(x)) for x in inputs]
+    entries = combined(
+        [against_exact(package, x, on_operation=on_operation).operations for x in inputs]
     )
+    operations = {operation.name: operation for operation in package.main.operations}
+    makers = {named.name: op.name for op in operations.values() for named in op.outputs}
+    traced = [
+        Traced(
+            entry,
+            producers=_producers(operations[entry.operation], makers),
+            consumers=consumers(package, entry.operation),
+        )
+        for entry in entries
+    ]
+
+    def agreement(kept: Collection[str]) -> float:
+        running = Interpreter(package, Numerics.DECLARED, frozenset(kept))
+        pairs = [
+            (want, have)
+            for x, wanted in zip(inputs, exact, strict=True)
+            for want, have in zip(wanted, _floats(running.run(x)), strict=True)
+        ]
+        return round(min((_psnr(want, have) for want, have in pairs), default=MAX_DB), 2)
+
+    found = advise(traced, agreement, count)
+    return found.model_copy(update={"ranking": tuple(converted_name(n) for n in found.ranking)})
 
 
-def _agreement(
-    package: MLPackage,
-    inputs: Mapping[str, AnyArray],
-    exact: list[AnyArray],
-    keep: frozenset[str],
-) -> float:
-    outputs = _floats(Interpreter(package, Numerics.DECLARED, keep).run(inputs))
-    pairs = zip(exact, outputs, strict=True)
-    return round(min((psnr_db(a, b) for a, b in pairs), default=MAX_DB), 2)
+def converted_name(name: str) -> str:
+    """The name of an operation while coremltools converts it, before the cast to fp16."""
+    return name.removesuffix("_cast_fp16")
+
+
+def _producers(operation: Operation, makers: Mapping[str, str]) -> tuple[str, ...]:
+    names = [makers.get(o.name) for o in operation.operands() if isinstance(o, Ref)]
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _floats(outputs: Mapping[str, Any]) -> list[AnyArray]:
@@ -103,3 +73,11 @@ def _floats(outputs: Mapping[str, Any]) -> list[AnyArray]:
         for value in outputs.values()
     ]
     return [a.astype(np.float64) for a in arrays if np.issubdtype(a.dtype, np.floating)]
+
+
+def _psnr(want: AnyArray, have: AnyArray) -> float:
+    """The lowest there is where one is finite and the other not, or another infinity."""
+    finite = np.isfinite(want)
+    if not np.array_equal(want[~finite], have[~finite], equal_nan=True):
+        return -MAX_DB
+    return psnr_db(want[finite], have[finite])

@@ -63,7 +63,7 @@ def test_an_error_shows_later_but_is_blamed_on_its_maker() -> None:
     )
     total, difference = against_exact(opened, inputs).operations
     assert total.psnr_db > 60 > difference.psnr_db
-    found = half_precision(opened, inputs, count=2)
+    found = half_precision(opened, [inputs], count=2)
     advised = [c.divergence.operation for c in found.worst if c.keep_fp32]
     assert advised == ["sum"]
     candidate = next(c for c in found.worst if c.keep_fp32)
@@ -74,7 +74,7 @@ def test_an_error_shows_later_but_is_blamed_on_its_maker() -> None:
 def test_nothing_is_advised_where_nothing_helps() -> None:
     inputs = {"x": np.linspace(-1, 1, 64, dtype=np.float16)}
     opened = package(lambda x: mb.tanh(x=mb.relu(x=x)), inputs)
-    found = half_precision(opened, inputs)
+    found = half_precision(opened, [inputs])
     assert not any(candidate.keep_fp32 for candidate in found.worst)
     assert found.kept_psnr_db == found.output_psnr_db
     assert found.first is None
