@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +22,16 @@ _ATEN = torch.ops.aten
 def _rms_norm(
     x: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """coremltools adds the epsilon times the largest square (apple/coremltools #2821)."""
+    """With m the largest magnitude, or sqrt(eps) if that is larger: x / m, normalized with an
+    epsilon of eps / m^2. Exact, and no square leaves half precision.
+
+    coremltools divides by m as well, and forgets the epsilon (apple/coremltools #2821).
+    """
     dims = list(range(x.dim() - len(shape), x.dim()))
-    guard = torch.finfo(x.dtype).eps if eps is None else eps
-    y = x * torch.rsqrt(x.square().mean(dims, keepdim=True) + guard)
+    least = math.sqrt(torch.finfo(x.dtype).eps if eps is None else eps)
+    m = torch.abs(x).amax(dims, keepdim=True).clamp(min=least)
+    y = x / m
+    y = y * torch.rsqrt(y.square().mean(dims, keepdim=True) + (least / m).square())
     return y if weight is None else y * weight
 
 

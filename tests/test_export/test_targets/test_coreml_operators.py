@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from care_mobile.errors import TargetError
+from care_mobile.runtimes.interpreter import Interpreter
 
 from .core_ml_networks import Call, assert_right, image, lowered
 
@@ -167,6 +169,15 @@ def test_every_result_is_an_output(name: str, tmp_path: Path) -> None:
     """apple/coremltools #1887: of one tensor returned twice one output remained."""
     function = RESULTS[name]
     assert_right(Call(lambda x: function(x, x * 2)), tmp_path)
+
+
+def test_rms_norm_stays_within_half_precision(tmp_path: Path) -> None:
+    """Squares of 1000 do not fit: what is normalized is divided by its largest first."""
+    network = Call(lambda x: F.rms_norm(x * 1000, (8,), eps=1e-6))
+    package = lowered(network, tmp_path, precision="fp16")
+    x = image()
+    (found,) = Interpreter(package).run({"image": x.numpy()}).values()
+    np.testing.assert_allclose(found, network(x).numpy(), atol=5e-3)
 
 
 def test_a_constant_twice(tmp_path: Path) -> None:
