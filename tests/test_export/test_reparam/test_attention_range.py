@@ -54,7 +54,7 @@ class Extremes(TorchDispatchMode):
 def stages(network: nn.Module, x: Tensor) -> tuple[nn.Module, nn.Module, nn.Module]:
     """The lean form, the range-safe one and its projected one, for what `x` shows."""
     note_largest(network, [x])
-    graph, _ = trace(network)
+    graph = trace(network, x)
     lean = linear_attention.CHANNEL_FIRST(graph).model
     run(lean, x)
     safe = RANGE_SAFE(lean)
@@ -87,7 +87,7 @@ def test_exact(heads: int, d: int, height: int, width: int, amplitude: float) ->
     network = lively(Mixer(heads, d))
     network.attention.largest = 1e9
     note = getattr(network.attention, LARGEST)
-    graph, _ = trace(network)
+    graph = trace(network, x)
     lean = linear_attention.CHANNEL_FIRST(graph).model
     before = run(lean, x)
     assert next(
@@ -130,7 +130,7 @@ def test_channels_without_keys_stay_finite(sign: float) -> None:
     network.qk.weight.zero_()
     network.qk.bias.copy_(2e4 * sign * torch.cat((half, -half)))
     network.attention.largest = 1e9
-    graph, _ = trace(network)
+    graph = trace(network, x)
     safe = RANGE_SAFE(linear_attention.CHANNEL_FIRST(graph).model).model
     want = run(safe, x)
     projected = attention_projection.PROJECT(safe).model
@@ -145,7 +145,7 @@ def test_small_values_keep_the_lean_form() -> None:
     network = lively(Mixer(2, 4))
     note_largest(network, [x])
     assert 0 < getattr(network.attention, LARGEST) < MAX_LEAN
-    graph, _ = trace(network)
+    graph = trace(network, x)
     result = RANGE_SAFE(linear_attention.CHANNEL_FIRST(graph).model)
     assert result.places == 0
     assert "half precision holds it: the largest seen is" in reasons(result)
@@ -189,6 +189,6 @@ def test_a_care_whose_activations_reach_twenty_thousand() -> None:
     network.stem[1].bias *= 2e4 / largest_activation(network, x)
     assert 5e3 < largest_activation(network, x) < 6e4
     attention_range.note_largest(network, [x])
-    graph, _ = trace(network.double())
+    graph = trace(network.double(), x.double())
     result = RANGE_SAFE(linear_attention.CHANNEL_FIRST(graph).model)
     assert result.places > 0
