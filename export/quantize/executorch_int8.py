@@ -19,6 +19,7 @@ CARE-S0's shapes (executorch 1.4.1, one x86 core with VNNI), int8 against fp32:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 )
 from torch import fx
 from torch.export import ExportedProgram
+from torch.fx.passes.shape_prop import ShapeProp
 from torchao.quantization.pt2e import MinMaxObserver  # type: ignore[import-untyped]
 from torchao.quantization.pt2e.quantize_pt2e import (  # type: ignore[import-untyped]
     convert_pt2e,
@@ -60,6 +62,8 @@ _SUMS = (_ATEN.add.Tensor, _ATEN.mul.Tensor)
 _SLICE = _ATEN.slice.Tensor
 _CAT = _ATEN.cat.default
 _DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"
+_DEQUANTIZE_AS_IT_COMES = "quantized_decomposed.dequantize_per_tensor.tensor"
+_MAP_RANK = 4
 _LARGEST_DEPTHWISE = 9
 """Taps of the largest depthwise kernel that pays in int8."""
 _ANNOTATION = "quantization_annotation"
@@ -104,12 +108,15 @@ def quantize(
     """
     kept = [n.name for n in program.graph.nodes if _is_kept(n, keep_float)]
     recipe = _Recipe(frozenset(kept))
-    module = prepare_pt2e(program.module(), recipe)
+    module = program.module()
+    _one_bias_per_layer(module)
+    module = prepare_pt2e(module, recipe)
     inputs = torch.from_numpy(images).split(1)
     with torch.no_grad():
         for x in inputs:
             module(x)
     module = convert_pt2e(module)
+    _dynamic_layers_on_rows(module, inputs[0])
     _one_dequantize_per_reader(module)
     return Quantized(torch.export.export(module, inputs[:1]), recipe.places)
 
@@ -247,3 +254,70 @@ def _one_dequantize_per_reader(module: fx.GraphModule) -> None:
             own.meta = dict(node.meta)
             reader.replace_input_with(node, own)
     module.recompile()
+
+
+def _one_bias_per_layer(module: fx.GraphModule) -> None:
+    """Give each use of a layer that is used several times a bias of its own.
+
+    A bias is rounded in steps of input times weight, which differ from use to use; executorch 1.4.1
+    rounds a shared one for its first reader only.
+    """
+    seen: set[str] = set()
+    for layer in [node for node in module.graph.nodes if node.target in _LAYERS]:
+        bias = layer.args[2] if len(layer.args) > 2 else None
+        if not isinstance(bias, fx.Node) or bias.op != "get_attr":
+            continue
+        if str(bias.target) in seen:
+            name = f"{str(bias.target).replace('.', '_')}_of_{layer.name}"
+            held = operator.attrgetter(str(bias.target))(module)
+            module.register_buffer(name, held.detach().clone())
+            with module.graph.inserting_before(layer):
+                own = module.graph.get_attr(name)
+            own.meta = dict(bias.meta)
+            layer.update_arg(2, own)
+        seen.add(str(bias.target))
+    module.recompile()
+
+
+def _dynamic_layers_on_rows(module: fx.GraphModule, example: torch.Tensor) -> None:
+    """Let linear layers that round their input as it comes read rows (n, channels), not maps.
+
+    A map may lie in memory channels last. executorch 1.4.1 then copies it between its rounding and
+    the layer, which XNNPACK no longer knows for a rounded one ("Weight and Input should both be
+    quantized"). Rows have one layout.
+    """
+    graph = module.graph
+    with torch.no_grad():
+        ShapeProp(module).propagate(example)
+    on_maps = [node for node in graph.nodes if _rounds_a_map(node)]
+    for source, rounded in dict.fromkeys(_rounding(layer) for layer in on_maps):
+        measured = rounded.args[1].args[0]
+        with graph.inserting_before(measured):
+            channels = source.meta["tensor_meta"].shape[-1]
+            rows = graph.call_function(_ATEN.reshape.default, (source, [-1, channels]))
+        measured.replace_input_with(source, rows)
+        rounded.replace_input_with(source, rows)
+    for layer in on_maps:
+        with graph.inserting_after(layer):
+            whole = graph.call_function(_ATEN.reshape.default)
+        layer.replace_all_uses_with(whole)
+        whole.args = (layer, list(layer.meta["tensor_meta"].shape))
+    graph.lint()
+    module.recompile()
+
+
+def _rounding(layer: fx.Node) -> tuple[fx.Node, fx.Node]:
+    """The map that a dynamically quantized layer reads, and the node that rounds it."""
+    restored = layer.args[0]
+    assert isinstance(restored, fx.Node)
+    rounded = restored.args[0]
+    assert isinstance(rounded, fx.Node)
+    source = rounded.args[0]
+    assert isinstance(source, fx.Node)
+    return source, rounded
+
+
+def _rounds_a_map(node: fx.Node) -> bool:
+    if node.target is not _LINEAR or str(node.args[0].target) != _DEQUANTIZE_AS_IT_COMES:  # type: ignore[union-attr]
+        return False
+    return len(_rounding(node)[0].meta["tensor_meta"].shape) == _MAP_RANK

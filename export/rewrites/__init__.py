@@ -20,6 +20,7 @@ from .expansions import expansions_left_out
 from .layer_norms import layer_norms_written_out
 from .max_pools import max_pools
 from .means import means_over_maps
+from .memory_formats import memory_formats_left_out
 from .own_results import own_results
 from .paddings import paddings_in_pieces
 from .reciprocals import reciprocals_to_divisions, roots_to_divisions
@@ -38,6 +39,7 @@ __all__ = [
     "LAYER_NORMS_WRITTEN_OUT",
     "MAX_POOLS",
     "MEANS_OVER_MAPS",
+    "MEMORY_FORMATS_LEFT_OUT",
     "NORMAL_EPSILONS",
     "OUTPUT_PADDING",
     "OWN_RESULTS",
@@ -69,6 +71,7 @@ EXPANSIONS_LEFT_OUT = Rewrite("expansions-left-out", expansions_left_out)
 LAYER_NORMS_WRITTEN_OUT = Rewrite("layer-norms-written-out", layer_norms_written_out)
 MAX_POOLS = Rewrite("max-pools", max_pools)
 MEANS_OVER_MAPS = Rewrite("means-over-maps", means_over_maps)
+MEMORY_FORMATS_LEFT_OUT = Rewrite("memory-formats-left-out", memory_formats_left_out)
 NORMAL_EPSILONS = Rewrite("normal-epsilons", normal_epsilons)
 OUTPUT_PADDING = Rewrite("output-padding", output_padding)
 OWN_RESULTS = Rewrite("own-results", own_results)

@@ -108,6 +108,8 @@ def _rewrite(program: ExportedProgram) -> dict[str, int]:
     return rewrites.apply(
         program,
         [
+            # First, as it works out all values again.
+            rewrites.MEMORY_FORMATS_LEFT_OUT,
             rewrites.SPLITS_TO_SLICES,
             rewrites.EXPANSIONS_LEFT_OUT,
             rewrites.ELU_PLUS_ONE,

@@ -113,6 +113,7 @@ def test_what_stays_outside_xnnpack(care_s0: dict[str, object]) -> None:
     assert census.total == census.delegated
     assert census.fallback_reasons == {}
     assert manifest(care_s0, "executorch-fp32").manifest.rewrites == {
+        "memory-formats-left-out": 0,
         "splits-to-slices": 30,
         "expansions-left-out": 0,
         "elu-plus-one": 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import torch
 from networks import Classifier, lively
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn import functional as F
 
 from care_mobile.agreement import psnr_db
 from care_mobile.errors import UsageError
@@ -58,6 +59,55 @@ class Residual(nn.Module):
         x = torch.relu(self.second(x) + x)
         x = torch.relu(self.third(x))
         return x + torch.exp(-x)
+
+
+class Tokens(nn.Module):
+    """Convolutions, then what `forward` makes of their map (1, 16, 16, 16) with linear layers."""
+
+    def __init__(self, head: Callable[[Tokens, Tensor], object]) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU()
+        )
+        self.linear, self.wide, self.back = nn.Linear(16, 16), nn.Linear(16, 24), nn.Linear(24, 16)
+        self.depthwise, self.norm = nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.LayerNorm(16)
+        self.last = nn.Conv2d(16, 8, 1)
+        self.head = head
+
+    def forward(self, x: Tensor) -> object:
+        return self.head(self, self.stem(x))
+
+
+def _rows(y: Tensor) -> Tensor:
+    return y.permute(0, 2, 3, 1)
+
+
+def _windows(y: Tensor) -> Tensor:
+    return _rows(y).reshape(1, 4, 4, 4, 4, 16).permute(0, 1, 3, 2, 4, 5)
+
+
+def _next(net: Tokens, y: Tensor) -> Tensor:
+    """A block of ConvNeXt."""
+    inner = net.norm(_rows(net.depthwise(y)))
+    return y + net.back(F.gelu(net.wide(inner))).permute(0, 3, 1, 2)
+
+
+LINEAR_ON_MAPS: dict[str, Callable[[Tokens, Tensor], object]] = {
+    "channels last": lambda net, y: net.linear(_rows(y)),
+    "transposed": lambda net, y: net.linear(y.transpose(1, 3)),
+    "along the width": lambda net, y: net.linear(y),
+    "windows": lambda net, y: net.linear(_windows(y)),
+    "five dimensions": lambda net, y: net.linear(_windows(y).flatten(3, 4)),
+    "without bias": lambda net, y: F.linear(_rows(y), net.linear.weight),
+    "two, one map": lambda net, y: (net.linear(_rows(y)), net.wide(_rows(y)).mean(2)),
+    "one, twice": lambda net, y: net.linear(net.linear(_rows(y))),
+    "mlp and back": lambda net, y: net.last(
+        net.back(F.relu(net.wide(_rows(y)))).permute(0, 3, 1, 2)
+    ),
+    "convnext": _next,
+    "product of transposed": lambda net, y: _rows(y) @ y.permute(0, 2, 1, 3),
+}
 
 
 def care() -> nn.Module:
@@ -107,6 +157,35 @@ def run(file: Path, stack: Array) -> Array:
     method = program.load_method("forward")
     rows = [method.execute([torch.from_numpy(x[None].copy())])[0].numpy().copy() for x in stack]
     return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("head", LINEAR_ON_MAPS.values(), ids=LINEAR_ON_MAPS)
+def test_linear_layers_on_maps(tmp_path: Path, head: Callable[[Tokens, Tensor], object]) -> None:
+    """Channels last in memory, which executorch copies in the middle of a rounded layer."""
+    network = Tokens(head).eval()
+    census = (case := lower(network, tmp_path)).lowered.census
+    assert (census.partitions, census.fallback) == (1, 0)
+    x = images(1, seed=2)
+    have = run(case.file, x)
+    with torch.no_grad():
+        result = network(torch.from_numpy(x))
+    want = (result[0] if isinstance(result, tuple) else result).numpy()
+    assert have.shape == want.shape
+    assert psnr_db(want.astype(np.float64), have.astype(np.float64)) > 25
+
+
+def test_a_layer_used_at_two_scales(tmp_path: Path) -> None:
+    """A head shared by the levels of a pyramid: its bias is rounded for each."""
+
+    class Shared(Tokens):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.stem(x)
+            return torch.cat([self.last(20 * y + 3), self.last(y)], 1)[:, 8:]
+
+    network = Shared(lambda net, y: y).eval()
+    with torch.no_grad():
+        network.last.bias.mul_(10)
+    assert psnr(lower(network, tmp_path)) > 25
 
 
 def psnr(case: Case) -> float:
