@@ -290,8 +290,7 @@ def _dynamic_layers_on_rows(module: fx.GraphModule, example: torch.Tensor) -> No
     with torch.no_grad():
         ShapeProp(module).propagate(example)
     on_maps = [node for node in graph.nodes if _rounds_a_map(node)]
-    for source, rounded in dict.fromkeys(_rounding(layer) for layer in on_maps):
-        measured = rounded.args[1].args[0]
+    for source, measured, rounded in dict.fromkeys(_rounding(layer) for layer in on_maps):
         with graph.inserting_before(measured):
             channels = source.meta["tensor_meta"].shape[-1]
             rows = graph.call_function(_ATEN.reshape.default, (source, [-1, channels]))
@@ -306,18 +305,19 @@ def _dynamic_layers_on_rows(module: fx.GraphModule, example: torch.Tensor) -> No
     module.recompile()
 
 
-def _rounding(layer: fx.Node) -> tuple[fx.Node, fx.Node]:
-    """The map that a dynamically quantized layer reads, and the node that rounds it."""
-    restored = layer.args[0]
-    assert isinstance(restored, fx.Node)
-    rounded = restored.args[0]
-    assert isinstance(rounded, fx.Node)
-    source = rounded.args[0]
-    assert isinstance(source, fx.Node)
-    return source, rounded
+def _rounding(layer: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node]:
+    """The map that a dynamically quantized layer reads, what measures it, and what rounds it."""
+    rounded = _node(_node(layer.args[0]).args[0])
+    scale = _node(rounded.args[1])
+    return _node(rounded.args[0]), _node(scale.args[0]), rounded
+
+
+def _node(argument: object) -> fx.Node:
+    assert isinstance(argument, fx.Node)
+    return argument
 
 
 def _rounds_a_map(node: fx.Node) -> bool:
-    if node.target is not _LINEAR or str(node.args[0].target) != _DEQUANTIZE_AS_IT_COMES:  # type: ignore[union-attr]
+    if node.target is not _LINEAR or str(_node(node.args[0]).target) != _DEQUANTIZE_AS_IT_COMES:
         return False
     return len(_rounding(node)[0].meta["tensor_meta"].shape) == _MAP_RANK

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
@@ -56,7 +57,6 @@ def _plain(node: fx.Node) -> int:
 def _work_out_again(program: ExportedProgram) -> None:
     """Layouts of all values from those of the inputs and weights."""
     graph = program.graph_module.graph
-    signature = program.graph_signature
     values = []
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -64,9 +64,8 @@ def _work_out_again(program: ExportedProgram) -> None:
             values.append(node.meta["val"])
         elif node.target in _VIEWS:
             node.target = _ATEN.reshape.default
-    assert len(values) == len(signature.input_specs)
-    modes = [value.fake_mode for value in values if isinstance(value, Tensor)]
-    FakeTensorProp(program.graph_module, modes[0]).propagate_dont_convert_inputs(*values)
+    mode = next(value.fake_mode for value in values if isinstance(value, FakeTensor))
+    FakeTensorProp(program.graph_module, mode).propagate_dont_convert_inputs(*values)
     changed(program)
 
 
