@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
-from .onnx_graph import graph_tensors, graphs, inputs, operations, port
+from .onnx_graph import graph_tensors, graphs, inputs, operations, port, subgraphs
 from .options import Shape, check_names, check_shape
 
 Shapes = Mapping[str, Shape]
@@ -17,6 +17,8 @@ Shapes = Mapping[str, Shape]
 _SMALL = 1024
 """Elements; larger initializers cannot be shapes, so their data do not matter for inference."""
 _LONGEST = 2**31
+_DEEPEST_LOOPS = 4
+"""Loops inside each other whose values are followed."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,14 @@ def settle(onnx: Any, model: Any, given: Mapping[str, Shape]) -> Settled:
         elif assumed:
             notes.append("for a batch of 1, which the file leaves free")
         if len(after) < len(dims):
-            still_open.append(value.name)
+            sizes = [str(dim.dim_value) if dim.HasField("dim_value") else "?" for dim in dims]
+            still_open.append(f"{value.name}={'x'.join(sizes)}")
     for graph in graphs(model.graph):
         for value in (*graph.value_info, *graph.output):
             _substitute(value.type.tensor_type.shape.dim, symbols)
-    advice = f"--input-shape {still_open[0]}=1x3x224x224 settles it" if still_open else ""
+    advice = "".join(
+        f"--input-shape {text}, with a number for every ?, settles it" for text in still_open[:1]
+    )
     return Settled(_infer(onnx, model), "; ".join(dict.fromkeys(notes)), advice)
 
 
@@ -131,7 +136,19 @@ def _infer(onnx: Any, model: Any) -> Shapes:
         if math.prod(tensor.dims) > _SMALL:
             tensor.ClearField("raw_data")
     standard = _standard(model)
-    found = _known(standard.graph)
+    found = _inferred(onnx, standard)
+    for _ in range(_DEEPEST_LOOPS):
+        if not _bind_loops(standard.graph, found):
+            break
+        found = _inferred(onnx, standard)
+    return _without_growing_loops(standard.graph, found)
+
+
+def _inferred(onnx: Any, model: Any) -> dict[str, Shape]:
+    """What can be inferred with the shapes that the file declares, else without them."""
+    found = _known(model.graph)
+    standard = type(model)()
+    standard.CopyFrom(model)
     for bare in (False, True):
         # Declared shapes that contradict each other stop inference: it is then done without them.
         if bare:
@@ -146,6 +163,40 @@ def _infer(onnx: Any, model: Any) -> Shapes:
         if all(name in found for node in operations(standard.graph) for name in node.output):
             break
     return found
+
+
+def _bind_loops(graph: Any, found: Mapping[str, Shape]) -> bool:
+    """Give the values that loops carry the shapes they start with; whether there were any."""
+    bound = False
+    for node, body in _loops(graph):
+        for name, value in zip(node.input[2:], body.input[2:], strict=False):
+            tensor = value.type.tensor_type
+            if name in found and not tensor.HasField("shape"):
+                tensor.shape.SetInParent()
+                for size in found[name]:
+                    tensor.shape.dim.add(dim_value=size)
+                bound = True
+    return bound
+
+
+def _without_growing_loops(graph: Any, found: dict[str, Shape]) -> Shapes:
+    """Without the values of loops that hand on another shape than they were given."""
+    for _, body in _loops(graph):
+        given, handed_on = body.input[2:], body.output[1:]
+        if any(
+            found.get(before.name) != found.get(after.name)
+            for before, after in zip(given, handed_on, strict=False)
+        ):
+            inside = {name for inner in operations(body) for name in inner.output}
+            found = {name: shape for name, shape in found.items() if name not in inside}
+    return found
+
+
+def _loops(graph: Any) -> Iterator[tuple[Any, Any]]:
+    for node in operations(graph):
+        if node.op_type == "Loop":
+            for body in subgraphs(node):
+                yield node, body
 
 
 def _known(graph: Any) -> dict[str, Shape]:
