@@ -56,13 +56,14 @@ def weights(operation: Operation) -> Iterator[Constant]:
     operation that decompresses, every constant with an axis is part of the stored weights.
     """
     compressed = operation.type.startswith(DECOMPRESS)
-    for operand in operation.operands():
-        if isinstance(operand, Constant) and isinstance(operand.type, TensorType):
-            is_weight = operand.type.dtype in FLOATS or (
-                compressed and operand.type.dtype != "string"
-            )
-            if is_weight and operand.type.shape:
-                yield operand
+    for name, operands in operation.inputs.items():
+        for operand in operands if not (compressed and name == "shape") else ():
+            if isinstance(operand, Constant) and isinstance(operand.type, TensorType):
+                is_weight = operand.type.dtype in FLOATS or (
+                    compressed and operand.type.dtype != "string"
+                )
+                if is_weight and operand.type.shape:
+                    yield operand
 
 
 def operation_parameters(operation: Operation) -> int:

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..terminal import in_scratch, progress_console, result_console, run_command
 
 if TYPE_CHECKING:
-    from ..runtimes.interpreter.divergence import Divergence
+    from ..divergence import Divergence
     from .results import Inspection
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -101,7 +101,7 @@ def care_inspect(
         },
     )
     if divergence or against:
-        found = found.model_copy(update={"divergence": _diverge(path, against, shapes)})
+        found = found.model_copy(update={"divergence": _diverge(path, against, shapes, function)})
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return
@@ -120,7 +120,12 @@ def _check_used(found: Inspection, asked: dict[str, bool]) -> None:
             )
 
 
-def _diverge(path: Path, against: Path | None, shapes: Mapping[str, tuple[int, ...]]) -> Divergence:
+def _diverge(
+    path: Path,
+    against: Path | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    function: str | None,
+) -> Divergence:
     from rich.progress import Progress
 
     from .divergence import diverge
@@ -131,6 +136,7 @@ def _diverge(path: Path, against: Path | None, shapes: Mapping[str, tuple[int, .
             path,
             against,
             shapes,
+            function,
             on_operation=lambda done, total: progress.update(task, completed=done, total=total),
         )
 

@@ -66,7 +66,7 @@ def _model(file: ModelFile, message: Any, name: str, options: Options) -> Inspec
 
 
 def _program(file: ModelFile, message: Any, name: str, options: Options) -> Inspection:
-    shown = _function(name, message, options.function)
+    shown = chosen_function(name, message, options.function)
     package = read_program(file, message, shown)
     settled = settle(package, options.shapes)
     main = settled.package.main
@@ -98,8 +98,12 @@ def _program(file: ModelFile, message: Any, name: str, options: Options) -> Insp
     )
 
 
-def _function(name: str, message: Any, wanted: str | None) -> str:
-    """The function to show: the one that is wanted, else the default one."""
+def chosen_function(name: str, message: Any, wanted: str | None) -> str:
+    """The function of an ML Program to show: the one that is wanted, else the default one.
+
+    Raises:
+        UsageError: if it has none of that name.
+    """
     functions = sorted(message.mlProgram.functions)
     if not functions:
         raise ModelFileError(f"{name} is an ML Program without a function", "convert it again")

@@ -9,11 +9,14 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..coreml import MLPackage, TensorType, open_package
+from ..coreml.package import read_folder, read_program
 from ..coreml.types import FLOATS
+from ..divergence import Divergence
 from ..errors import RuntimeFailure
 from ..runtimes.interpreter import Numerics
-from ..runtimes.interpreter.divergence import Divergence, OnOperation, against_exact, between
+from ..runtimes.interpreter.divergence import OnOperation, against_exact, between
 from ..runtimes.interpreter.numerics import AnyArray
+from .coreml import chosen_function
 from .coreml_shapes import input_shapes
 from .inspector import is_bundle
 from .options import Shape
@@ -23,6 +26,7 @@ def diverge(
     path: Path,
     reference: Path | None = None,
     shapes: Mapping[str, Shape] | None = None,
+    function: str | None = None,
     seed: int = 0,
     on_operation: OnOperation = lambda done, total: None,
 ) -> Divergence:
@@ -33,6 +37,7 @@ def diverge(
         reference: another package of the same network to hold it against; None for its own run in
             float64.
         shapes: of flexible inputs; the file's defaults where they are not given.
+        function: of a package with several, by default its main one.
         seed: of the noise, of unit variance.
 
     Raises:
@@ -40,15 +45,22 @@ def diverge(
         RuntimeFailure: if it cannot be run, takes something else than arrays of numbers of known
             shape, or shares no result's name with the reference.
     """
-    package = open_package(_model(path))
+    package = _open(path, function)
     inputs = _noise(package, shapes or {}, seed)
     if reference is not None:
-        return between(open_package(_model(reference)), package, inputs)
+        return between(_open(reference, function), package, inputs)
     return against_exact(package, inputs, Numerics.DECLARED, on_operation)
 
 
-def _model(path: Path) -> Path:
-    return Bundle.open(path).model_path if is_bundle(path) else path
+def _open(path: Path, function: str | None) -> MLPackage:
+    path = Bundle.open(path).model_path if is_bundle(path) else path
+    if not path.is_dir():
+        return open_package(path)  # which says why not
+    file = read_folder(path)
+    if file.kind != "mlProgram" or file.message.description.state:
+        return open_package(path)
+    shown = chosen_function(path.name, file.message, function)
+    return read_program(file, file.message, shown)
 
 
 def _noise(package: MLPackage, given: Mapping[str, Shape], seed: int) -> dict[str, AnyArray]:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..agreement import MAX_DB
+from ..divergence import Divergence
 from ..half_precision import OperationDivergence
-from ..runtimes.interpreter.divergence import Divergence
 from .forecast_tables import print_comparison, print_forecast, print_operations
 from .results import CoreMLFacts, ExecuTorchFacts, Inspection, OnnxFacts, Port
 from .text import amount, cell, megabytes, one_line

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from ..coreml.compute_plan import Comparison
 from ..coreml.forecast import Forecast
+from ..divergence import Divergence
 from ..frozen import Frozen
-from ..runtimes.interpreter.divergence import Divergence
 
 
 class Port(Frozen):

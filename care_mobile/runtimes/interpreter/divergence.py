@@ -20,32 +20,14 @@ from numpy.typing import NDArray
 from ...agreement import psnr_db
 from ...coreml import MLPackage, Operation, Ref, TensorType
 from ...coreml.types import FLOATS
+from ...divergence import Divergence
 from ...errors import RuntimeFailure
-from ...frozen import Frozen
-from ...half_precision import LIMIT_DB, OperationDivergence
+from ...half_precision import OperationDivergence
 from .executor import Interpreter
 from .numerics import FP16_SMALLEST_NORMAL, AnyArray, Numerics
 
 OnOperation = Callable[[int, int], None]
 """Called with the number of operations compared and to compare."""
-
-
-class Divergence(Frozen):
-    """All operations with floating-point results, in the order of the program."""
-
-    reference: str
-    other: str
-    operations: tuple[OperationDivergence, ...]
-    limit_db: float = LIMIT_DB
-
-    @property
-    def first(self) -> OperationDivergence | None:
-        """The first operation below the limit."""
-        return next((op for op in self.operations if op.psnr_db < self.limit_db), None)
-
-    def worst(self, count: int = 5) -> tuple[OperationDivergence, ...]:
-        """Those that do the most damage: alone where that is known, accumulated otherwise."""
-        return tuple(sorted(self.operations, key=lambda entry: entry.damage_db)[:count])
 
 
 def against_exact(
