@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_functions_that_multiply_without_end_are_refused(tmp_path: Path) -> None
     functions = []
     for level in range(30):
         names = ["a", *(f"t{i}" for i in range(9)), "b"]
-        calls = [call(f"F{level + 1}", a, b) for a, b in zip(names, names[1:], strict=False)]
+        calls = [call(f"F{level + 1}", a, b) for a, b in pairwise(names)]
         functions.append(function(f"F{level}", *calls))
     functions.append(function("F30", helper.make_node("Relu", ["a"], ["b"])))
     path = write_onnx(
@@ -211,8 +212,13 @@ def test_functions_that_multiply_without_end_are_refused(tmp_path: Path) -> None
         inspect(path)
 
 
-QUANTIZED = {"wq": np.ones((8, 3, 3, 3), np.int8), "ws": np.ones(8, F32), "wz": np.zeros(8, np.int8),
-             "bq": np.ones(8, np.int32), "bz": np.zeros(8, np.int32)}  # fmt: skip
+QUANTIZED = {
+    "wq": np.ones((8, 3, 3, 3), np.int8),
+    "ws": np.ones(8, F32),
+    "wz": np.zeros(8, np.int8),
+    "bq": np.ones(8, np.int32),
+    "bz": np.zeros(8, np.int32),
+}
 
 
 def test_an_int8_layer_is_the_convolution_not_what_unpacks_it(tmp_path: Path) -> None:
