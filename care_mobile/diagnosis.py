@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from packaging.requirements import Requirement
 from pydantic import BaseModel
@@ -14,8 +15,11 @@ from pydantic import BaseModel
 import care_mobile
 
 from .errors import CareError
+from .importing import IMPORT_SECONDS, try_import
 from .requirements import Availability, tool_versions, version
 from .runtimes import RUNTIMES
+
+_REINSTALL = "pip install --force-reinstall 'care-mobile[export]'"
 
 
 class Package(BaseModel):
@@ -48,14 +52,21 @@ class Diagnosis(BaseModel):
     abilities: list[Ability]
 
 
-def diagnose() -> Diagnosis:
-    """Look at this machine. Imports none of the heavy packages."""
+OnStep = Callable[[str, int, int], None]
+"""Called with what is looked at, how many are done, and how many there are."""
+
+
+def diagnose(
+    on_step: OnStep = lambda what, done, total: None, seconds: float = IMPORT_SECONDS
+) -> Diagnosis:
+    """Look at this machine. What is called usable was imported, in a process of its own that may
+    take so many `seconds`; none of the heavy packages is imported here."""
     return Diagnosis(
         system=f"{platform.system()} {platform.release()}, {platform.machine()}",
         processors=os.cpu_count() or 1,
         tools=tool_versions(),
         packages=_packages(),
-        abilities=[*_targets(), *_runtimes(), *_devices()],
+        abilities=[*_tried(on_step, seconds), *_devices()],
     )
 
 
@@ -80,17 +91,51 @@ def _packages() -> list[Package]:
     return sorted(found.values(), key=lambda package: package.name)
 
 
-def _targets() -> Iterable[Ability]:
+class _Candidate(NamedTuple):
+    """A target or runtime whose packages are installed or not, and what it imports."""
+
+    kind: Literal["target", "runtime"]
+    name: str
+    found: Availability
+    modules: tuple[str, ...]
+
+
+def _candidates() -> list[_Candidate]:
+    candidates: list[_Candidate] = []
     for target in care_mobile.TARGETS:
         found = target.availability()
-        precisions = " and ".join(target.precisions)
-        detail = f"{precisions}; {found.detail}" if found.usable else found.detail
-        yield _ability("target", target.name, Availability(found.usable, detail, found.remedy))
-
-
-def _runtimes() -> Iterable[Ability]:
+        if found.usable:
+            detail = f"{' and '.join(target.precisions)}; {found.detail}"
+            found = Availability(True, detail, found.remedy)
+        candidates.append(_Candidate("target", target.name, found, target.modules))
     for runtime in RUNTIMES:
-        yield _ability("runtime", runtime.name, runtime.availability())
+        found = runtime.availability()
+        candidates.append(_Candidate("runtime", runtime.name, found, runtime.modules))
+    return candidates
+
+
+def _tried(on_step: OnStep, seconds: float) -> Iterable[Ability]:
+    """Targets and runtimes; of those whose packages are installed, what they import was tried."""
+    candidates = _candidates()
+    wanted = {c.modules: c.name for c in candidates if c.found.usable and c.modules}
+    # Whoever imports all of another's modules has tried them for it.
+    largest = [m for m in wanted if not any(set(m) < set(other) for other in wanted)]
+    problems: dict[tuple[str, ...], str | None] = {(): None}
+
+    def attempt(modules: tuple[str, ...]) -> None:
+        on_step(f"importing what {wanted[modules]} needs", len(problems) - 1, len(wanted))
+        good = any(p is None and set(modules) <= set(m) for m, p in list(problems.items()))
+        problems[modules] = None if good else try_import(modules, seconds)
+
+    for group in (largest, [m for m in wanted if m not in largest]):
+        with ThreadPoolExecutor(max_workers=2) as threads:
+            list(threads.map(attempt, group))
+    for candidate in candidates:
+        found = candidate.found
+        problem = problems[candidate.modules] if found.usable else None
+        if problem:
+            found = Availability(False, problem, _REINSTALL)
+        yield _ability(candidate.kind, candidate.name, found)
 
 
 def _devices() -> Iterable[Ability]:
@@ -99,6 +144,8 @@ def _devices() -> Iterable[Ability]:
             found = connect("").availability()
         except CareError as error:  # it needs more than its name
             found = Availability(False, str(error), error.hint)
+        except Exception as error:  # one that is in a bad way hides no other
+            found = Availability(False, f"{type(error).__name__}: {error}", "look at the device")
         yield _ability("device", name, found)
 
 

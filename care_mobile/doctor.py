@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .terminal import in_scratch, result_console, run_command
+from .errors import MissingDependencyError
+from .terminal import in_scratch, progress_console, result_console, run_command
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .diagnosis import Diagnosis
+    from .diagnosis import Diagnosis, OnStep
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -22,9 +25,11 @@ def care_doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Say which targets, runtimes and devices can be used here, and what the others need."""
+    _check_base()
     from .diagnosis import diagnose
 
-    diagnosis = diagnose()
+    with _progress() as on_step:
+        diagnosis = diagnose(on_step)
     if as_json:
         typer.echo(diagnosis.model_dump_json(indent=2))
         return
@@ -37,6 +42,26 @@ def care_doctor(
     if any(not package.fits for package in diagnosis.packages):
         remedy = "To install what exporting needs: pip install 'care-mobile[export]'"
         console.print(remedy, markup=False)  # [export] is no style
+
+
+def _check_base() -> None:
+    """Raise a MissingDependencyError if what this very command imports cannot be imported."""
+    from .importing import try_import
+
+    problem = try_import(("pydantic", "numpy", "psutil", "care_mobile.diagnosis"))
+    if problem:
+        raise MissingDependencyError(problem, "pip install --force-reinstall care-mobile")
+
+
+@contextmanager
+def _progress() -> Iterator[OnStep]:
+    """What is looked at, on a terminal."""
+    console = progress_console()
+    if not console.is_terminal:
+        yield lambda what, done, total: None
+        return
+    with console.status("looking at this machine") as status:
+        yield lambda what, done, total: status.update(f"{done + 1} of {total}: {what}")
 
 
 def _package_table(diagnosis: Diagnosis) -> Table:

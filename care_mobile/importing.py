@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import secrets
 import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -26,9 +29,13 @@ IMPORT_SECONDS = 60.0
 """For one module; torch takes two seconds, many times that from a cold disk on a busy machine."""
 
 _SOURCE = """\
-import importlib, json, sys
+import contextlib, importlib, json, sys
+with contextlib.suppress(ImportError):
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 26,) * 2)  # what never stops printing fails
 sys.path[:] = json.loads(sys.argv[2])
 for name in sys.argv[3:]:
+    print("\\n" + sys.argv[1], name, "is being imported", flush=True)
     try:
         importlib.import_module(name)
     except BaseException as error:
@@ -37,7 +44,9 @@ for name in sys.argv[3:]:
         raise SystemExit(1)
 print("\\n" + sys.argv[1], "good", flush=True)
 """
-_TAIL_BYTES = 4096
+_BEING_IMPORTED = "is being imported"
+_MOST_BYTES = 1 << 20
+_LOOK_SECONDS = 0.2
 _expendable = False
 
 
@@ -72,22 +81,47 @@ def try_import(modules: tuple[str, ...], seconds: float = IMPORT_SECONDS) -> str
             stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            finish(process)
-            return f"{_top(modules)} cannot be loaded: not done after {seconds:g} s"
+            in_time = _ends(process, lambda: _told(printed, token), seconds)
         finally:
             status = finish(process)
-        tail = _tail(printed)
-    told = [line for line in tail.splitlines() if line.startswith(token)]
-    if told:
-        answer = told[-1].removeprefix(token).strip()
-        return None if answer == "good" else answer
-    return f"{_top(modules)} cannot be loaded: the import ended the process ({_ending(status)})"
+        answer = (_told(printed, token) or [f"{modules[0]} {_BEING_IMPORTED}"])[-1]
+    if answer == "good":
+        return None
+    if not answer.endswith(_BEING_IMPORTED):
+        return answer
+    top = answer.partition(" ")[0].partition(".")[0]
+    if not in_time:
+        return f"{top} cannot be loaded: not done after {seconds:g} s"
+    return f"{top} cannot be loaded: the import ended the process ({_ending(status)})"
 
 
-def _top(modules: tuple[str, ...]) -> str:
-    return " or ".join(dict.fromkeys(module.partition(".")[0] for module in modules))
+def _ends(process: subprocess.Popen[bytes], told: Callable[[], list[str]], seconds: float) -> bool:
+    """Whether the process ends with no more than `seconds` between two lines of its own."""
+    lines, since = 0, time.monotonic()
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_LOOK_SECONDS)
+            return True
+        found = told()
+        if found[-1:] == ["good"]:
+            return True
+        if len(found) > lines:
+            lines, since = len(found), time.monotonic()
+        if time.monotonic() - since > seconds:
+            return False
+
+
+def _told(printed: IO[bytes], token: str) -> list[str]:
+    """The trial's own lines, of which the last may stand after much that a package printed."""
+    mark = b"\n" + token.encode() + b" "
+    size = os.fstat(printed.fileno()).st_size
+    # The process goes on writing at the offset that both share, so nothing here may move it.
+    text = os.pread(printed.fileno(), min(size, _MOST_BYTES), 0)
+    if size > _MOST_BYTES:
+        text += os.pread(printed.fileno(), _MOST_BYTES, size - _MOST_BYTES)
+    return [
+        piece.partition(b"\n")[0].decode(errors="replace").strip() for piece in text.split(mark)[1:]
+    ]
 
 
 def _ending(status: int) -> str:
@@ -95,12 +129,6 @@ def _ending(status: int) -> str:
         if status < 0:
             return signal.Signals(-status).name
     return f"exit code {status}"
-
-
-def _tail(printed: IO[bytes]) -> str:
-    size = printed.seek(0, 2)
-    printed.seek(max(0, size - _TAIL_BYTES))
-    return printed.read().decode(errors="replace")
 
 
 def _mark(module: str) -> Path | None:

@@ -55,6 +55,8 @@ class Runtime(Protocol):
     """A way to run bundles here."""
 
     name: str
+    modules: tuple[str, ...]
+    """What loading a bundle imports beyond what all of care-mobile does."""
     takes_threads: bool
     """Whether it heeds `RuntimeOptions.threads`."""
 

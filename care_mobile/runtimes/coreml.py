@@ -100,6 +100,7 @@ class CoreMLRuntime:
     """See the module's docstring."""
 
     name = "coreml"
+    modules: tuple[str, ...] = ("coremltools",)
     takes_threads = False
 
     def availability(self) -> Availability:

@@ -58,6 +58,7 @@ class CoreMLInterpreter:
     """See the module's docstring."""
 
     name = "coreml-interpreter"
+    modules: tuple[str, ...] = ()
     takes_threads = False
 
     def availability(self) -> Availability:

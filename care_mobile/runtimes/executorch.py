@@ -81,6 +81,7 @@ class ExecuTorchRuntime:
     """See the module's docstring."""
 
     name = "executorch"
+    modules: tuple[str, ...] = ("torch", "executorch.runtime")
     takes_threads = True
 
     def availability(self) -> Availability:

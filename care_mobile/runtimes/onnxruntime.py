@@ -62,6 +62,7 @@ class OnnxRuntime:
     """See the module's docstring."""
 
     name = "onnxruntime"
+    modules: tuple[str, ...] = ("onnxruntime",)
     takes_threads = True
 
     def availability(self) -> Availability:
