@@ -185,6 +185,7 @@ class OnnxDeclared:
     """See the module's docstring."""
 
     name = "onnx-declared"
+    modules: tuple[str, ...] = ("onnx", "onnxruntime")
     takes_threads = False
 
     def availability(self) -> Availability:
