@@ -65,8 +65,8 @@ class Subject:
             CareError: if it cannot be built or does not run.
         """
         model = create_model(name).eval().requires_grad_(False)
-        weights = load_weights(model, WEIGHTS)
         preprocessing = ExportRequest().preprocessing(DEFAULT_RESOLUTION)
+        weights = load_weights(model, WEIGHTS, preprocessing=preprocessing)
         size = preprocessing.resolution
         example = torch.zeros(1, preprocessing.channels, size.height, size.width)
         found = layers(model, example)

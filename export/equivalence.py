@@ -19,7 +19,7 @@ from care_mobile import bundle
 from care_mobile.bundle import LeftAlone
 from care_mobile.errors import CareError
 from care_mobile.inputs import Preprocessing
-from care_mobile.models.lively import draw
+from care_mobile.models.lively import draw, examples
 
 from .bounds import FLOAT64, Difference, largest, relative_error
 from .eager import copied
@@ -112,7 +112,10 @@ def _redrawn(
     """The same program with lively weights; None for a network that does not bear them."""
     twin = copied(model)
     try:
-        draw(twin, seed)
+        draw(twin, seed, examples(preprocessing))
+    except Exception:  # whatever a user's network raises
+        return None
+    try:
         program = copy.deepcopy(source.program)
         load_state(program, twin)
         found = subject(twin, dataclasses.replace(source, program=program), preprocessing)

@@ -86,8 +86,10 @@ def prepare(
     """
     on_step("building")
     model = create_model(name, **request.model_options()).eval()
-    weights = load_weights(model, request.weights_for(name), request.checkpoint_entry)
     preprocessing = request.preprocessing(resolution)
+    weights = load_weights(
+        model, request.weights_for(name), request.checkpoint_entry, preprocessing
+    )
     truth = reference(name, model, preprocessing, request.seed, whole=request.options.image_input)
 
     calibration, calibration_file = None, None

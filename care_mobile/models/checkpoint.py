@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ..bundle import Weights, file_sha256
-from ..errors import CheckpointError, UsageError
+from ..errors import CareError, CheckpointError, ModelError, UsageError
+from ..inputs import IMAGENET_MEAN, Preprocessing, Resolution
 from .catalog import AS_BUILT, CARE_MODELS, create_model
-from .lively import draw
+from .lively import draw, examples
 
 WRAPPERS = ("state_dict_ema", "state_dict", "model")
 """Keys under which trainers keep a state dict. Averaged weights come first: the published
@@ -41,7 +42,12 @@ class Checkpoint:
     entries: tuple[str, ...]
 
 
-def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Weights:
+def load_weights(
+    model: nn.Module,
+    source: str,
+    entry: str | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Weights:
     """Fill `model` from `source`, strictly.
 
     Args:
@@ -50,15 +56,18 @@ def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Wei
             `.pth.tar`, `.pt`, `.safetensors`, bare or wrapped. `as-built` keeps the weights that
             a factory of yours has loaded itself.
         entry: the wrapper's key to use when the file holds several state dicts.
+        preprocessing: of the images that random weights are settled on; the network's usual ones
+            at 224 x 224 if None. Other images settle other weights.
 
     Raises:
         CheckpointError: for a file that is missing, damaged, hostile or for another network.
+        ModelError: if the network fails on these images.
         UsageError: for a malformed `random:SEED`.
     """
     if source == AS_BUILT:
         return Weights(source=AS_BUILT, random=False, sha256=_state_sha256(model))
     if source.startswith(_RANDOM):
-        return _random(model, source)
+        return _random(model, source, preprocessing or _usual(model))
     path = Path(source)
     found = read_checkpoint(path, entry)
     state: State = found.state
@@ -76,14 +85,34 @@ def load_weights(model: nn.Module, source: str, entry: str | None = None) -> Wei
     )
 
 
-def _random(model: nn.Module, source: str) -> Weights:
+def _random(model: nn.Module, source: str, preprocessing: Preprocessing) -> Weights:
     seed = source.removeprefix(_RANDOM)
     if not seed.isdecimal() or len(seed) > _SEED_DIGITS or int(seed) >= 2**63:
         raise UsageError(
             f"weights {source[:40]!r}: the seed is no whole number below 2^63", "write random:0"
         )
-    draw(model, int(seed))
+    try:
+        draw(model, int(seed), examples(preprocessing))
+    except CareError:
+        raise
+    except Exception as error:  # whatever a user's network raises
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"the network fails on an input of {preprocessing.channels} channels and "
+            f"{preprocessing.resolution} px (photos): {first}",
+            "check --resolution, --in-channels, and --mean and --std, which say what it eats",
+        ) from error
     return Weights(source=source, random=True, sha256=_state_sha256(model))
+
+
+def _usual(model: nn.Module) -> Preprocessing:
+    """224 x 224, with as many channels as the first convolution takes."""
+    size = Resolution(width=224, height=224)
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None or first.in_channels == len(IMAGENET_MEAN):
+        return Preprocessing(resolution=size)
+    count = first.in_channels
+    return Preprocessing(resolution=size, mean=(0.5,) * count, std=(0.5,) * count)
 
 
 def _state_sha256(model: nn.Module) -> str:
