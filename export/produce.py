@@ -16,7 +16,7 @@ import numpy as np
 from care_mobile import bundle as bundles
 from care_mobile.agreement import MAX_DB
 from care_mobile.bundle import Manifest, Parity
-from care_mobile.errors import CareError, ParityError, TargetError
+from care_mobile.errors import CareError, MissingDependencyError, ParityError, TargetError
 from care_mobile.half_precision import HalfPrecision
 from care_mobile.inputs import Resolution
 from care_mobile.requirements import tool_versions
@@ -182,8 +182,18 @@ def _make(
 
 
 def _missing(request: ExportRequest, manifest: Manifest) -> str | None:
-    """What a bundle lacks of what was asked for; None if it has all."""
+    """What a bundle lacks of what was asked for; None if it has all.
+
+    Raises:
+        MissingDependencyError: if that cannot be found out on this machine.
+    """
     limits = (request.min_psnr_db, request.max_drop_points)
+    if limits != (None, None) and manifest.parity.status == "unverified":
+        option = "--min-psnr" if request.min_psnr_db is not None else "--max-drop"
+        raise MissingDependencyError(
+            f"{option} cannot be judged: {manifest.parity.runtime} {manifest.parity.reason}",
+            f"export where it runs, or leave {option} out",
+        )
     if manifest.precision == HALF and limits != (None, None) and _failed(manifest):
         return "fails parity"
     seeded = [parity.on("seeded") for parity in manifest.parities]

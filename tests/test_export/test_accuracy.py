@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from manifests import manifest_of
 from PIL import Image
 
-from care_mobile.bundle import read_manifest
-from care_mobile.errors import UsageError
+from care_mobile.bundle import Accuracy, Parity, read_manifest
+from care_mobile.errors import MissingDependencyError, UsageError
 from care_mobile.evaluation.classes import Claim
 from care_mobile.export.accuracy import answer, label
+from care_mobile.export.produce import _missing
+from care_mobile.export.request import ExportRequest
 from care_mobile.inputs import Array, InputRange, Preprocessing, Resolution
 
 from .commands import run
@@ -136,3 +141,35 @@ def test_classes_without_data(tmp_path: Path) -> None:
     ended = run("care-export", "-t", "onnx", "--classes", "classes.txt", cwd=tmp_path)
     assert ended.returncode == 2
     assert "--classes needs labelled images" in ended.stderr
+
+
+def accuracy(right: int, wanted: int, images: int) -> Accuracy:
+    return Accuracy(
+        data="d", images=images, top1=right / images, reference_top1=wanted / images, agreement=0
+    )
+
+
+@settings(deadline=None)
+@given(images=st.integers(1, 5000), data=st.data())
+def test_a_drop_of_what_is_allowed_is_allowed(images: int, data: st.DataObject) -> None:
+    """As shares 0.99 - 0.98 is more than a point."""
+    wanted = data.draw(st.integers(0, images))
+    right = data.draw(st.integers(0, wanted))
+    found = manifest_of(
+        Path(), accuracy=accuracy(right, wanted, images), parity=Parity(status="verified"), files={}
+    )
+    lost = 100 * (wanted - right) / images
+    assert _missing(ExportRequest(max_drop_points=lost), found) is None
+    assert right == wanted or _missing(ExportRequest(max_drop_points=0.9999 * lost), found)
+
+
+@pytest.mark.parametrize("limit", ["min_psnr_db", "max_drop_points"])
+def test_a_limit_that_cannot_be_judged_here_is_an_error(limit: str) -> None:
+    unknown = Parity(
+        status="unverified", runtime="executorch", reason="was not run on this machine"
+    )
+    found = manifest_of(Path(), parity=unknown, files={})
+    option = {"min_psnr_db": "--min-psnr", "max_drop_points": "--max-drop"}[limit]
+    with pytest.raises(MissingDependencyError, match=f"{option} cannot be judged: executorch was"):
+        _missing(ExportRequest(**{limit: 1.0}), found)
+    assert _missing(ExportRequest(), found) is None
