@@ -35,7 +35,6 @@ _COMPOSITE = frozenset(
 )
 """Operators coremltools knows by name and gets wrong, which PyTorch decomposes."""
 
-
 _LIMIT = 2**31
 _INTEGERS = frozenset({torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8})
 _PRODUCTS = frozenset(
