@@ -185,6 +185,12 @@ def test_the_json_document(report: EvaluationReport) -> None:
     check_golden("evaluation/report.json", json.dumps(_rounded(found), indent=2))
 
 
+def test_reports_of_earlier_versions_are_read(report: EvaluationReport) -> None:
+    found = report.model_dump(mode="json")
+    del found["passed_over"], found["dataset"]["classes_from"], found["dataset"]["note"]
+    assert EvaluationReport.model_validate(found).bundles == report.bundles
+
+
 def _rounded(value: Any) -> Any:
     """Intervals to 9 digits: the last ones are the processor's."""
     if isinstance(value, dict):
