@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ..errors import INTERRUPTED, CareError
+from ..errors import INTERRUPTED, CareError, RuntimeFailure
 from ..given import is_given
 from ..terminal import in_scratch, progress_console, result_console, run_command, tell_passed_over
 
@@ -114,6 +114,12 @@ def care_eval(
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
         print_report(report, result_console())
+    if report.failed:
+        told = len(report.failed) + len(report.bundles)
+        raise RuntimeFailure(
+            f"not evaluated: {len(report.failed)} of {told} bundles",
+            "see the reasons in the result",
+        )
 
 
 @contextmanager

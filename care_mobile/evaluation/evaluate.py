@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ..errors import UsageError
+from ..errors import RuntimeFailure, UsageError
 from ..frozen import Frozen
 from ..requirements import version
 from ..runtimes.trial import Trials
@@ -60,7 +60,8 @@ def evaluate(
 ) -> EvaluationReport:
     """Run every bundle over every image and count.
 
-    An interrupted call, made again, continues where it stopped; the result is the same.
+    An interrupted call, made again, continues where it stopped; the result is the same. A bundle
+    that fails its trial (`runtimes.trial`) stands in `failed`, and the others go on.
 
     Raises:
         CareError: for folders, images, bundles and runtimes that do not fit; see their modules.
@@ -73,9 +74,7 @@ def evaluate(
         paths = (request.reference, *paths)
     subjects, class_map = open_subjects(paths, dataset.folders, classes, request.runtime)
     _check_threads_read(request, subjects)
-    with Trials() as trials:
-        for subject in subjects:
-            trials.check(subject.bundle, subject.runtime.name, request.threads)
+    subjects, failed = _survivors(request, subjects)
     key = _key(dataset, subjects, class_map, lambda done, total: on_step("reading", done, total))
     journal_path = path_for(request.output)
     runtimes = []
@@ -87,10 +86,37 @@ def evaluate(
     report = make_report(
         facts, dataset, class_map.indices, subjects, runtimes, reference, journal.answers
     )
-    report = report.model_copy(update={"passed_over": request.passed_over})
+    told = {"passed_over": request.passed_over, "failed": failed}
+    report = report.model_copy(update=told)
     write_report(report, request.output)
     journal_path.unlink(missing_ok=True)
     return report
+
+
+def _survivors(
+    request: EvaluationRequest, subjects: list[Subject]
+) -> tuple[list[Subject], tuple[PassedOver, ...]]:
+    """Those that their runtimes load and run, and the others with the reason.
+
+    Raises:
+        RuntimeFailure: if none does, or the reference does not.
+    """
+    survivors, failed = [], []
+    with Trials() as trials:
+        for number, subject in enumerate(subjects):
+            try:
+                trials.check(subject.bundle, subject.runtime.name, request.threads)
+            except RuntimeFailure as error:
+                if number == _reference(request, subjects) or len(subjects) == 1:
+                    raise
+                failed.append((subject, error))
+            else:
+                survivors.append(subject)
+    if not survivors:
+        raise failed[0][1]
+    return survivors, tuple(
+        PassedOver(path=str(subject.bundle.path), reason=str(error)) for subject, error in failed
+    )
 
 
 def _check_threads_read(request: EvaluationRequest, subjects: list[Subject]) -> None:

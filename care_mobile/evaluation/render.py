@@ -80,6 +80,8 @@ def _notes(report: EvaluationReport) -> Iterator[str]:
     for found in report.bundles:
         if found.nan:
             yield f"{found.name} gives NaN on {_counted(found.nan, 'image')}, counted as wrong."
+    for failed in report.failed:
+        yield f"Not evaluated: {one_line(failed.path)}: {one_line(failed.reason)}"
     if any(found.random_weights for found in report.bundles):
         yield "Random weights: accuracy says nothing about the network."
     if report.reference is not None:

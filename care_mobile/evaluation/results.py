@@ -97,11 +97,13 @@ class DatasetFacts(Frozen):
 
 
 class EvaluationReport(Frozen):
-    """All bundles of one call on one dataset; `passed_over` was named too and is no bundle."""
+    """All bundles of one call on one dataset; `passed_over` was named too and is no bundle,
+    `failed` are bundles that their runtime refuses or does not survive."""
 
     schema_version: Literal[1] = 1
     dataset: DatasetFacts
     reference: str | None
     bundles: tuple[BundleAccuracy, ...]
     passed_over: tuple[PassedOver, ...] = ()
+    failed: tuple[PassedOver, ...] = ()
     created: datetime

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from test_evaluation.conftest import classifier
 
 from care_mobile.bundle import Bundle, TensorSpec
 from care_mobile.errors import RuntimeFailure
@@ -17,6 +18,8 @@ from care_mobile.runtimes.trial import Trials, survived
 
 WriteBundle = Callable[..., Path]
 OnnxBundle = Callable[..., Path]
+
+__all__ = ["classifier"]
 
 SIZE = Preprocessing(resolution=Resolution(width=16, height=16))
 
@@ -129,13 +132,39 @@ def test_care_bench_measures_the_others(aborting: Path, good: Path, tmp_path: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_care_eval_says_a_line(aborting: Path, tmp_path: Path) -> None:
+def write_images(folder: Path) -> Path:
     from PIL import Image
 
     for label in range(5):
-        (tmp_path / "data" / f"c{label}").mkdir(parents=True)
-        Image.new("RGB", (16, 16)).save(tmp_path / "data" / f"c{label}" / "0.png")
-    done = command("care-eval", aborting, "--data", tmp_path / "data", cwd=tmp_path)
+        (folder / f"c{label}").mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(folder / f"c{label}" / "0.png")
+    return folder
+
+
+def test_care_eval_says_a_line(aborting: Path, tmp_path: Path) -> None:
+    data = write_images(tmp_path / "data")
+    done = command("care-eval", aborting, "--data", data, cwd=tmp_path)
     assert done.returncode == 5
     assert len(done.stderr.splitlines()) == 2
     assert "aborting: executorch did not survive" in done.stderr
+
+
+def test_care_eval_evaluates_the_others(
+    aborting: Path, classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = write_images(tmp_path / "data")
+    other = classifier("other", greys=(20, 50, 80, 110, 140))
+    done = command("care-eval", aborting, other, "--data", data, "--json", cwd=tmp_path)
+    report = json.loads(done.stdout)
+    assert [bundle["name"] for bundle in report["bundles"]] == ["other"]
+    (failed,) = report["failed"]
+    assert failed["path"].endswith("aborting")
+    assert "did not survive" in failed["reason"]
+    assert done.returncode == 5
+    assert "not evaluated: 1 of 2 bundles" in done.stderr
+    shown = command("care-eval", aborting, other, "--data", data, "-o", "e.json", cwd=tmp_path)
+    assert "did not survive" in " ".join(shown.stdout.split())
+    as_reference = ("--reference", aborting, "--data", data, "-o", "r.json")
+    done = command("care-eval", other, *as_reference, cwd=tmp_path)
+    assert done.returncode == 5
+    assert done.stdout == ""
