@@ -7,6 +7,7 @@ only where those decide what an operation computes (flags and texts); weights ar
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -20,14 +21,14 @@ from .values import MAX_RANK, MAX_SIZE
 
 _FUNCTION = re.compile(r"\s*func (\w+)<(\w+)>\((.*)\)\s*\{?\s*$")
 _END = re.compile(r"\s*\}\s*->\s*\(([^)]*)\)\s*;")
-_STATEMENT = re.compile(r"\s*(\S.*?)\s*=\s*([\w.]+)\((.*?)\)\s*(?:\[(.*)\])?;\s*$")
 _NAMED = re.compile(r"((?:tensor|list|state|dict|tuple)<.*?>|\w+)\s+(\w+)\s*(?:,|$)")
 _TENSOR = re.compile(r"tensor<(\w+),\s*\[([^\]]*)\]>")
 _ARGUMENT = re.compile(r"(\w+)\s*=\s*(\([^()]*\)|[\w.]+)\s*(?:,|$)")
 _BLOB = re.compile(r'BLOBFILE\(path\s*=\s*[^"]*"([^"]*)"[^,]*,\s*offset\s*=\s*\D*64\((\d{1,18})\)')
 _LITERAL = re.compile(r'\bval\s*=\s*[^(]*\((?:"([^"]*)"|(true|false))\)')
 _OPSETS = {"ios15": "CoreML5", "ios16": "CoreML6", "ios17": "CoreML7", "ios18": "CoreML8"}
-_LONGEST_LINE = 2**16
+_LONGEST_LINE = 2**14
+"""Of what is matched by patterns, which take quadratic time; values of constants may be longer."""
 _SCALARS = frozenset({"bool", "string", "fp16", "fp32", "fp64", "int8", "int16", "int32", "int64"})
 
 
@@ -41,9 +42,8 @@ def read_functions(name: str, text: str) -> dict[str, Function]:
     head: re.Match[str] | None = None
     body: list[str] = []
     for line in text.splitlines():
-        if len(line) > _LONGEST_LINE and "BLOBFILE" not in line and " const()" not in line:
-            raise ModelFileError(f"{name} has a line of {len(line):,} characters")
-        start, end = _FUNCTION.match(line), _END.match(line)
+        matched = line if len(line) <= _LONGEST_LINE else ""
+        start, end = _FUNCTION.match(matched), _END.match(matched)
         if start:
             head, body = start, []
         elif end and head:
@@ -62,23 +62,20 @@ def _function(name: str, head: re.Match[str], body: list[str], outputs: str) -> 
     defined = {named.name for named in inputs}
     operations = []
     for line in body:
-        statement = _STATEMENT.match(line)
-        if not statement:
-            raise ModelFileError(f"{name} has a line that is not understood")
-        results = tuple(_named(statement[1]))
-        operator = statement[2].rpartition(".")[2]
+        declared, operator, arguments, attributes = _statement(name, line)
+        results = tuple(_named(declared))
         if operator == "const":
             for result in results:
-                constants[result.name] = _constant(result, statement[4] or "")
+                constants[result.name] = _constant(result, attributes)
             continue
         given = {
             key: tuple(_operands(value, constants, defined))
-            for key, value in _ARGUMENT.findall(statement[3])
+            for key, value in _ARGUMENT.findall(arguments)
         }
         packed = (
             {
                 key: (Constant("", _type(kind), _unread, 0, blob),)
-                for key, kind, blob in _attributes(statement[4] or "")
+                for key, kind, blob in _attributes(attributes)
             }
             if operator.startswith("constexpr_")
             else {}
@@ -94,6 +91,31 @@ def _function(name: str, head: re.Match[str], body: list[str], outputs: str) -> 
         operations=tuple(operations),
         constants={key: constants[key] for key in names if key in constants},
     )
+
+
+def _statement(name: str, line: str) -> tuple[str, str, str, str]:
+    """What a line declares, its operator, arguments and attributes."""
+    declared, equals, rest = line.partition("=")
+    operator, opened, rest = rest.partition("(")
+    operator = operator.strip().rpartition(".")[2]
+    end = _closing(rest)
+    if not (equals and opened and operator.isidentifier() and line.rstrip().endswith(";")) or (
+        end is None or len(declared) + end > _LONGEST_LINE
+    ):
+        raise ModelFileError(f"{name} has a line that is not understood")
+    if operator != "const" and len(rest) > _LONGEST_LINE:
+        raise ModelFileError(f"{name} has a line of {len(line):,} characters")
+    return declared, operator, rest[:end], rest[end + 1 : end + 1 + _LONGEST_LINE]
+
+
+def _closing(text: str) -> int | None:
+    """Where the parenthesis that was opened before `text` closes."""
+    depth = 1
+    for match in re.finditer(r"[()]", text):
+        depth += 1 if match[0] == "(" else -1
+        if not depth:
+            return match.start()
+    return None
 
 
 def _attributes(text: str) -> Iterator[tuple[str, str, tuple[str, int] | None]]:
@@ -129,7 +151,10 @@ def _type(text: str) -> ValueType:
     sizes = [part.strip() for part in match[2].split(",") if part.strip()]
     if len(sizes) > MAX_RANK:
         raise ModelFileError(f"a value has {len(sizes)} axes")
-    return TensorType(match[1], tuple(_size(size) for size in sizes))
+    shape = tuple(_size(size) for size in sizes)
+    if math.prod(size or 1 for size in shape) > MAX_SIZE:
+        raise ModelFileError("a value claims sizes beyond any machine")
+    return TensorType(match[1], shape)
 
 
 def _size(text: str) -> int | None:

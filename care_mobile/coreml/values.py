@@ -60,7 +60,13 @@ def value_type(message: Any, label: str) -> ValueType:
         raise ModelFileError(
             f"{label} has rank {tensor.rank}, but sizes for {len(tensor.dimensions)} axes"
         )
-    return TensorType(dtype, tuple(_size(dimension) for dimension in tensor.dimensions))
+    sizes = tuple(_size(dimension) for dimension in tensor.dimensions)
+    if math.prod(size or 1 for size in sizes) > MAX_SIZE:
+        raise ModelFileError(
+            f"{label} claims sizes beyond any machine",
+            "the file is damaged or hostile: do not use it",
+        )
+    return TensorType(dtype, sizes)
 
 
 def _size(dimension: Any) -> int | None:

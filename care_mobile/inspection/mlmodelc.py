@@ -11,6 +11,7 @@ from ..coreml.macs import block_parameters, block_work
 from ..coreml.mil_text import read_functions
 from ..coreml.package import check_tree
 from ..coreml.program import Function
+from ..coreml.types import TensorType, ValueType
 from ..errors import ModelFileError, UsageError
 from ..pointers import refuse_pointer_file
 from .coreml import IOS
@@ -64,16 +65,25 @@ def _folder(path: Path, name: str, options: Options) -> Inspection:
 
 
 def _program(path: Path, name: str, metadata: Any, options: Options) -> Inspection:
-    functions = read_functions(_PROGRAM, _text(path / _PROGRAM))
+    text = _text(path / _PROGRAM)
+    try:
+        functions = read_functions(_PROGRAM, text)
+    except ModelFileError:
+        census = _histogram(metadata)
+        if not census:
+            raise
+        note = "of its program only the compiler's list of operators could be read"
+        return _listed(path, name, metadata, "mlProgram", census, note)
     main = _chosen(name, functions, options.function)
     types = main.types()
     work = block_work(main, types)
-    inputs = tuple(Port(name=i.name, dtype=str(i.type), shape=None) for i in main.inputs)
+    inputs = tuple(_value_port(named.name, named.type) for named in main.inputs)
+    outputs = tuple(_value_port(name, types[name]) for name in main.outputs if name in types)
     return Inspection(
         name=name,
         size_bytes=_size(path),
         inputs=_ports(metadata, "inputSchema") or inputs,
-        outputs=_ports(metadata, "outputSchema"),
+        outputs=_ports(metadata, "outputSchema") or outputs,
         operations=sum(1 for _ in main.walk()),
         census=by_count(Counter(operation.type for operation in main.walk())),
         parameters=block_parameters(main),
@@ -84,6 +94,12 @@ def _program(path: Path, name: str, metadata: Any, options: Options) -> Inspecti
         layers=largest_first(layers(main, types), options.largest),
         facts=_facts(metadata, "mlProgram", main.opset, tuple(sorted(functions)), main.name),
     )
+
+
+def _value_port(name: str, kind: ValueType) -> Port:
+    if isinstance(kind, TensorType):
+        return Port(name=name, dtype=kind.dtype, shape=kind.shape)
+    return Port(name=name, kind=str(kind), dtype="", shape=None)
 
 
 def _chosen(name: str, functions: dict[str, Function], wanted: str | None) -> Function:
@@ -101,6 +117,27 @@ def _network(path: Path, name: str, metadata: Any) -> Inspection:
         raise ModelFileError(
             f"{name} is a compiled Core ML model (.mlmodelc) whose layers cannot be read", _ORIGINAL
         ) from error
+    note = "weights and shapes of compiled neural networks are not read"
+    return _listed(path, name, metadata, "neuralNetwork", census, note)
+
+
+def _histogram(metadata: Any) -> Counter[str]:
+    """Operators by the compiler's count; empty where there is none."""
+    listed = metadata.get("mlProgramOperationTypeHistogram")
+    entries = listed.items() if isinstance(listed, dict) else ()
+    return Counter(
+        {
+            str(name).rpartition(".")[2]: count
+            for name, count in entries
+            if isinstance(count, int) and 0 < count < _LARGEST_TEXT
+        }
+    )
+
+
+def _listed(
+    path: Path, name: str, metadata: Any, kind: str, census: Counter[str], note: str
+) -> Inspection:
+    """Where only the operators are known."""
     return Inspection(
         name=name,
         size_bytes=_size(path),
@@ -110,13 +147,12 @@ def _network(path: Path, name: str, metadata: Any) -> Inspection:
         census=by_count(census),
         parameters=None,
         parameters_at_least=True,
-        parameters_note="weights of compiled neural networks are not read",
+        parameters_note=note,
         macs=None,
         macs_at_least=True,
-        macs_note="this format keeps no shapes between layers",
         bytes_by_type={},
         layers=(),
-        facts=_facts(metadata, "neuralNetwork"),
+        facts=_facts(metadata, kind),
     )
 
 

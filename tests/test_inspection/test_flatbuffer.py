@@ -64,3 +64,22 @@ def test_damage_raises_what_is_documented(position: int, value: int, kept: int) 
     except (struct.error, ValueError):
         numbers = []
     assert len(numbers) < len(data)
+
+
+def test_tables_that_share_their_elements_are_not_read_for_hours() -> None:
+    """2,000 references to one table with 2,000 references: 16 kB would be 4 million tables."""
+    builder = flatbuffers.Builder(0)
+    builder.StartObject(1)
+    table = builder.EndObject()
+    for _ in range(2):
+        builder.StartVector(4, 2000, 4)
+        for _ in range(2000):
+            builder.PrependUOffsetTRelative(table)
+        vector = builder.EndVector()
+        builder.StartObject(1)
+        builder.PrependUOffsetTRelativeSlot(0, vector, 0)
+        table = builder.EndObject()
+    builder.Finish(table)
+    root = Table.root(bytes(builder.Output()))
+    with pytest.raises(ValueError, match="refer to each other more often"):
+        sum(1 for outer in root.tables(0) for _ in outer.tables(0))

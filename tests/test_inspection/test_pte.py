@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from care_mobile.errors import CareError, ModelFileError
+from care_mobile.errors import CareError, ModelFileError, UsageError
 from care_mobile.inspection.inspector import inspect
 from care_mobile.inspection.results import ExecuTorchFacts, Inspection
 from care_mobile.inspection.xnnpack import read_partition
+from care_mobile.quiet import quiet
 
 CONV, GROUPED, LINEAR = (8 * 3 * 9 + 8), (8 * 4 * 9), (5 * 8 + 5)
 
@@ -35,8 +37,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("pte")
     program = torch.export.export(Net().eval(), (torch.zeros(1, 3, 10, 10),))
-    for name, partitioner in (("xnnpack", [XnnpackPartitioner()]), ("portable", [])):
-        edge = to_edge_transform_and_lower(program, partitioner=partitioner)
+    from executorch.backends.apple.coreml.partition import CoreMLPartitioner
+    from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+
+    small = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
+    image = torch.zeros(1, 3, 10, 10)
+    fixed = torch.export.export(small, (image,))
+    batch = ({0: torch.export.Dim("n", min=1, max=8)},)
+    growing = torch.export.export(small, (image.repeat(2, 1, 1, 1),), dynamic_shapes=batch)
+    several = {"encode": fixed, "forward": program}
+    for name, captured, partitioner in (
+        ("xnnpack", program, [XnnpackPartitioner()]),
+        ("portable", program, []),
+        ("coreml", fixed, [CoreMLPartitioner()]),
+        ("vulkan", fixed, [VulkanPartitioner()]),
+        ("growing", growing, [XnnpackPartitioner()]),
+        ("several", several, [XnnpackPartitioner()]),
+    ):
+        with quiet():
+            edge = to_edge_transform_and_lower(captured, partitioner=partitioner)
         (folder / f"{name}.pte").write_bytes(edge.to_executorch().buffer)
     return folder
 
@@ -122,3 +141,70 @@ def test_payloads_that_are_none_are_not_understood(data: bytes) -> None:
     header = b"\0\0\0\0XH00\x1e\0" + (30).to_bytes(4, "little") + len(data).to_bytes(4, "little")
     found = read_partition(header + bytes(12) + data, "p")
     assert found is None or found.layers == ()
+
+
+SMALL = 8 * 8 * 8 * 27
+
+
+def test_weights_inside_the_core_ml_delegate(folder: Path) -> None:
+    found = inspect(folder / "coreml.pte")
+    assert found.parameters == 8 * 27 + 8
+    assert found.bytes_by_type == {"fp16": 2 * found.parameters}
+    assert (found.macs, found.macs_at_least) == (SMALL, False)
+    assert found.census["conv"] == 1
+
+
+def test_what_another_backend_holds_is_not_known(folder: Path) -> None:
+    found = inspect(folder / "vulkan.pte")
+    assert (found.parameters, found.macs) == (None, None)
+    assert found.operations_at_least
+    assert found.parameters_at_least
+    assert found.macs_at_least
+    assert found.macs_note == "what VulkanBackend holds is not known"
+
+
+def test_several_methods_say_which_is_shown(folder: Path) -> None:
+    found = inspect(folder / "several.pte")
+    alone = inspect(folder / "xnnpack.pte")
+    assert isinstance(found.facts, ExecuTorchFacts)
+    assert found.facts.methods == ("encode", "forward")
+    assert found.facts.shown == "forward"
+    assert (found.parameters, found.macs) == (alone.parameters, alone.macs)
+    other = inspect(folder / "several.pte", function="encode")
+    assert (other.parameters, other.macs) == (224, SMALL)
+    with pytest.raises(ModelFileError, match="no method 'decode'"):
+        inspect(folder / "several.pte", function="decode")
+
+
+def test_a_growing_input_counts_at_its_largest(folder: Path) -> None:
+    found = inspect(folder / "growing.pte")
+    assert [(p.shape, p.flexible) for p in found.inputs] == [((8, 3, 10, 10), True)]
+    assert (found.macs, found.macs_at_least) == (8 * SMALL, False)
+    assert found.macs_note == "for the largest inputs that the file allows"
+    with pytest.raises(UsageError, match="does not fit"):
+        inspect(folder / "growing.pte", shapes={"input 0": (2, 3, 10, 10)})
+
+
+def test_it_is_read_without_the_runtime(folder: Path, script: Any) -> None:
+    source = (
+        "import sys\nfrom pathlib import Path\n"
+        "from care_mobile.inspection.inspector import inspect\n"
+        f"found = [inspect(Path({str(folder)!r}) / f'{{n}}.pte').operations > 0\n"
+        "         for n in ('xnnpack', 'portable', 'coreml')]\n"
+        "heavy = ('torch', 'executorch', 'coremltools', 'onnx', 'scipy')\n"
+        "print(found, [m for m in heavy if m in sys.modules])"
+    )
+    done = script(source)
+    assert done.stdout == "[True, True, True] []\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("magic", "message"),
+    [(b"FT01", "weights of another program"), (b"BP08", "bundled program with test inputs")],
+)
+def test_other_files_of_executorch(tmp_path: Path, magic: bytes, message: str) -> None:
+    path = tmp_path / "model.pte"
+    path.write_bytes(bytes(4) + magic + bytes(64))
+    with pytest.raises(ModelFileError) as caught:
+        inspect(path)
+    assert message in caught.value.hint
