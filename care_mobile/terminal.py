@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TextIO, TypeVar
 
-from .errors import INTERRUPTED, CareError
+from .errors import INTERRUPTED, CareError, UsageError
 from .processes.endings import endings
 from .processes.scratch import scratch
 from .text import shortened, visible
@@ -114,7 +115,7 @@ def _outcome(command: Callable[[], object]) -> int | str | None:
     except OSError as error:  # a disk or a path that no step of its own has met before
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         _say(f"error: {shortened(where, 200)}{error.strerror or error}", _SYSTEM_HINT)
-        return 1
+        return UsageError.exit_code if error.errno == errno.ENAMETOOLONG else 1
     except MemoryError:
         _say("error: out of memory", "end other programs, or choose less work at once")
         return 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -83,17 +84,21 @@ def test_an_exit_passes(code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "said", "code"),
     [
-        (OSError(36, "File name too long", "n" * 3000), ": File name too long"),
-        (OSError(28, "No space left on device"), "error: No space left on device"),
-        (MemoryError(), "error: out of memory"),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "n" * 3000),
+            ": File name too long",
+            2,
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device", 1),
+        (MemoryError(), "error: out of memory", 1),
     ],
 )
 def test_what_the_system_refuses_is_one_line(
-    error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, said: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert outcome(raising(error)) == 1
+    assert outcome(raising(error)) == code
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].endswith(said)
     assert len(lines) == 2
