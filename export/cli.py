@@ -123,12 +123,16 @@ def care_export(
     ] = 64,
     keep_float: Annotated[
         int,
-        typer.Option(min=0, help="Integer precisions: leave the N most sensitive layers in float."),
+        typer.Option(
+            min=0,
+            help="Integer precisions: leave the N most sensitive layers in float; "
+            "fp16: the N operations it costs most in fp32.",
+        ),
     ] = 0,
     min_psnr: Annotated[
         float | None,
         typer.Option(
-            help="Integer precisions: leave as many layers in float as this PSNR in dB needs."
+            help="Integer precisions and fp16: leave as much in float as this PSNR in dB needs."
         ),
     ] = None,
     data: Annotated[
@@ -152,7 +156,7 @@ def care_export(
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Integer precisions: leave as many layers in float as keep the top-1 accuracy "
+            help="Integer precisions and fp16: leave as much in float as keeps the top-1 accuracy "
             "on --data within so many points of the network's."
         ),
     ] = None,

@@ -3,7 +3,9 @@
 Below 2^-14 (6.1e-5), the smallest normal number of half precision:
 
 - Layer normalisation does not see a factor on its input but for its epsilon, so a power of two c
-  with c^2 eps >= 2^-14 makes it normal; exact: n(x, eps) = n(c x, c^2 eps).
+  with c^2 eps >= 2^-14 makes it normal; exact: n(x, eps) = n(c x, c^2 eps). c stays at 16 or
+  below, or inputs of ten would leave half precision for an epsilon of 1e-12 (c = 8192); what is
+  missing then is added to the epsilon, which counts as 2.4e-7 at most.
 - A guard p / (r + eps) against division by zero is raised to 2^-14. Not exact: the quotient
   changes by the factor 1 - 2^-14 / r or less, which half precision's rounding (2^-11) hides for
   r > 1/8. Without it, an r of zero would bring 0 / 0. A guard eps / clamp(t, 1, ...) is smaller
@@ -21,6 +23,7 @@ from torch.export import ExportedProgram
 from .nodes import changed, emit
 
 SMALLEST_NORMAL = 2.0**-14
+_LARGEST_FACTOR = 16.0
 _ADD = torch.ops.aten.add.Tensor
 _DIV = torch.ops.aten.div.Tensor
 _MUL = torch.ops.aten.mul.Tensor
@@ -86,8 +89,9 @@ def _scale_input(graph: fx.Graph, node: fx.Node) -> bool:
     if not _is_subnormal(eps):
         return False
     assert isinstance(x, fx.Node) and isinstance(eps, float)
-    factor = 2.0 ** math.ceil(math.log2(SMALLEST_NORMAL / eps) / 2)
+    factor = min(_LARGEST_FACTOR, 2.0 ** math.ceil(math.log2(SMALLEST_NORMAL / eps) / 2))
     with graph.inserting_before(node):
         scaled = emit(graph, _MUL, x, factor)
-    node.args = (scaled, *node.args[1:_LAYER_NORM_EPS], factor * factor * eps, *node.args[5:])
+    normal = max(SMALLEST_NORMAL, factor * factor * eps)
+    node.args = (scaled, *node.args[1:_LAYER_NORM_EPS], normal, *node.args[5:])
     return True
