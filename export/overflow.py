@@ -26,7 +26,7 @@ def located(cost: HalfPrecision, places: Mapping[str, str]) -> dict[str, str]:
 def named(cost: HalfPrecision, entry: OperationDivergence) -> str:
     """An operation as people know it: its operator, name and module."""
     place = cost.places.get(entry.operation)
-    return f"{entry.operator} {captured_name(entry.operation)}" + (f" in {place}" if place else "")
+    return f"{entry.operator} {captured_name(entry.operation)}" + (f" {place}" if place else "")
 
 
 def out_of_range(cost: HalfPrecision) -> str | None:

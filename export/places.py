@@ -11,10 +11,17 @@ _WRAPPER = "network."
 
 
 def places(program: ExportedProgram) -> dict[str, str]:
-    """The innermost module of every operation, by the operation's name; those without are left
-    out."""
-    named = {node.name: _module(node) for node in program.graph.nodes if node.op == "call_function"}
-    return {name: place for name, place in named.items() if place}
+    """Per operation, by name, "in" the innermost module it belongs to; an operation between modules
+    is "after" the module whose result it goes back to. Those before every module are left out."""
+    found: dict[str, str] = {}
+    for node in program.graph.nodes:
+        module = _module(node) if node.op == "call_function" else ""
+        before = [found[source.name] for source in node.all_input_nodes if source.name in found]
+        if module:
+            found[node.name] = f"in {module}"
+        elif before:
+            found[node.name] = "after " + before[0].partition(" ")[2]
+    return found
 
 
 def _module(node: fx.Node) -> str:

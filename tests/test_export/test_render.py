@@ -60,7 +60,7 @@ def half_precision() -> HalfPrecision:
     return HalfPrecision(
         output_psnr_db=31.4, first=worst[0], kept_psnr_db=58.2, keep=1,
         overflowing=(worst[0],), ranking=("bmm_1", "bmm_2"),
-        places={"bmm_1": "stages.2.blocks.0.token_mixer.attention"},
+        places={"bmm_1": "in stages.2.blocks.0.token_mixer.attention"},
         worst=(
             Candidate(divergence=worst[0], consumers=("add_1",), gain_db=26.8, keep_fp32=True),
             Candidate(divergence=worst[1], consumers=("div_1",), gain_db=0.2, keep_fp32=False),
