@@ -169,7 +169,7 @@ def care_export(
         typer.Option(
             "--explain",
             help="Print what each pass and rewrite did and left alone, why operations stay "
-            "outside XNNPACK and, for Core ML in fp16, which operations cost the most accuracy.",
+            "outside XNNPACK and, in fp16, which operations cost the most accuracy.",
         ),
     ] = False,
     as_json: Annotated[
