@@ -22,7 +22,7 @@ _WIDER = {
     torch.bfloat16: torch.float64,
     torch.complex64: torch.complex128,
 }
-_NATIVE = "native"
+NATIVE = "native"
 """Key of a node's `meta`: the element types it was given, by argument; None for the default."""
 
 
@@ -74,13 +74,20 @@ def _convert(model: nn.Module, wanted: Callable[[nn.Module, str, Tensor], torch.
                 if value is None:
                     continue
                 dtype = wanted(module, name, value)
-                key = (value.data_ptr(), value.shape, value.stride(), value.dtype, dtype)
+                key = (held is module._parameters, *memory_of(value), value.dtype, dtype)
                 if value.numel() == 0 or key not in done:
-                    done[key] = value.detach().to(dtype)
-                new = done[key]
-                if held is module._parameters:
-                    new = nn.Parameter(new, requires_grad=False)
-                held[name] = new
+                    new = value.detach().to(dtype)
+                    done[key] = (
+                        nn.Parameter(new, requires_grad=False)
+                        if held is module._parameters
+                        else new
+                    )
+                held[name] = done[key]
+
+
+def memory_of(value: Tensor) -> tuple[object, ...]:
+    """What two tensors have in common that are the same memory."""
+    return value.data_ptr(), tuple(value.shape), tuple(value.stride())
 
 
 def _graphs(model: fx.GraphModule) -> list[fx.GraphModule]:
@@ -103,7 +110,7 @@ def _widen(node: fx.Node, target: torch._ops.OpOverload) -> None:
             native[argument.name] = None
     for name, given in native.items():
         _give(node, name, _WIDER[given] if given is not None else torch.float64)
-    node.meta[_NATIVE] = native
+    node.meta[NATIVE] = native
 
 
 def _makes(node: fx.Node) -> bool:
@@ -117,7 +124,7 @@ def _makes(node: fx.Node) -> bool:
 
 
 def _narrow(node: fx.Node) -> None:
-    for name, dtype in node.meta.pop(_NATIVE, {}).items():
+    for name, dtype in node.meta.pop(NATIVE, {}).items():
         _give(node, name, dtype)
 
 

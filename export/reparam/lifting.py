@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from care_mobile.models.care import LinearAttention
 
 from .base import Network
+from .doubling import NATIVE, memory_of
 from .functional import ROOT, STATE, name_of, state_of
 from .linear_attention import LARGEST
 
@@ -51,7 +52,7 @@ def lifted(model: fx.GraphModule) -> fx.GraphModule:
         lifting.visit(node)
     model.graph.eliminate_dead_code()
     for node in model.graph.nodes:
-        node.meta = {key: value for key, value in node.meta.items() if key != "val"}
+        node.meta = {key: value for key, value in node.meta.items() if key == NATIVE}
     model.delete_all_unused_submodules()
     read = {str(node.target) for node in model.graph.nodes if node.op == "get_attr"}
     held = getattr(model, STATE, nn.Module())._buffers
@@ -184,7 +185,7 @@ class _Lifting:
         if value is None:
             return None
         assert isinstance(node, fx.Node)
-        key = _place(value) if node.op == "get_attr" else (node.name,)
+        key = memory_of(value) if node.op == "get_attr" else (node.name,)
         if key not in self.parameters:
             # A copy: others may read the tensor itself, and passes edit in place.
             self.parameters[key] = nn.Parameter(value.detach().clone(), requires_grad=False)
@@ -306,10 +307,6 @@ def _sides(value: int | Sequence[int], dims: int) -> tuple[int, ...]:
 def _twice(padding: Sequence[int]) -> list[int]:
     """Padding per dimension as `F.pad` wants it: the last dimension first, both sides."""
     return [side for side in reversed(padding) for _ in range(2)]
-
-
-def _place(value: Tensor) -> tuple[object, ...]:
-    return value.data_ptr(), tuple(value.shape), tuple(value.stride())
 
 
 def _arguments(node: fx.Node) -> list[Any]:
