@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TextIO, TypeVar
 
-from .errors import INTERRUPTED, CareError, UsageError
+from .errors import INTERRUPTED, CareError, MissingDependencyError, UsageError
 from .processes.endings import endings
 from .processes.scratch import scratch
 from .text import shortened, visible
@@ -112,16 +112,27 @@ def _outcome(command: Callable[[], object]) -> int | str | None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a disk or a path that no step of its own has met before
-        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-        _say(f"error: {shortened(where, 200)}{error.strerror or error}", _SYSTEM_HINT)
-        return UsageError.exit_code if error.errno == errno.ENAMETOOLONG else 1
-    except MemoryError:
-        _say("error: out of memory", "end other programs, or choose less work at once")
-        return 1
+    except (OSError, ImportError, MemoryError) as error:
+        return _of_the_machine(error)
     if code == INTERRUPTED:
         _say("interrupted; what was finished is intact", "")
     return code if isinstance(code, int) else 0
+
+
+def _of_the_machine(error: OSError | ImportError | MemoryError) -> int:
+    """Say what no step of its own has met before; returns the exit code."""
+    if isinstance(error, MemoryError):
+        _say("error: out of memory", "end other programs, or choose less work at once")
+        return 1
+    if isinstance(error, ImportError):  # of what all of care-mobile needs
+        _say(
+            f"error: {error.name or 'a package'} cannot be loaded: {shortened(str(error), 200)}",
+            "pip install --force-reinstall care-mobile, or see care-doctor",
+        )
+        return MissingDependencyError.exit_code
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    _say(f"error: {shortened(where, 200)}{error.strerror or error}", _SYSTEM_HINT)
+    return UsageError.exit_code if error.errno == errno.ENAMETOOLONG else 1
 
 
 Arguments = ParamSpec("Arguments")

@@ -144,6 +144,9 @@ def prepare(
             if added[variant]
         },
         opaque=shared.opaque,
+        idle_passes=tuple(
+            p.name for p in shared.passes if p.name in request.with_passes and not p.places
+        ),
     )
     return Network(
         result,

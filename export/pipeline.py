@@ -110,6 +110,7 @@ def export_bundles(
         output=request.output,
         networks=tuple(networks),
         bundles=tuple(results),
+        absent=request.absent(),
         seconds=round(time.monotonic() - started, 2),
     )
 

@@ -399,6 +399,15 @@ def _notes(report: ExportReport) -> list[str]:
     said = (f"{r.target}: {line}." for r, p in checked for line in _verification(p))
     notes += dict.fromkeys(said)
     notes += [line for network in report.networks for line in _entries(network)]
+    notes += [
+        _warning(f"{network.model} at {network.resolution}: --with-pass {name} found no place.")
+        for network in report.networks
+        for name in network.idle_passes
+    ]
+    notes += [
+        _warning(f"{target} has no {' and no '.join(precisions)}: no such bundle.")
+        for target, precisions in report.absent.items()
+    ]
     notes += [line for result in report.bundles for line in _replaced(result)]
     notes += [line for result in report.bundles for line in _forecast(result)]
     notes += [line for result in report.bundles for line in _quantization(result)]

@@ -137,6 +137,16 @@ class ExportRequest(Frozen):
         """Whether any order needs calibration images."""
         return any(self.needs_images(order) for order in self.orders())
 
+    def absent(self) -> dict[str, tuple[str, ...]]:
+        """By target's name, the precisions asked for that it does not have."""
+        lists = {
+            target.name: tuple(
+                p for p in dict.fromkeys(self.precisions) if p not in target.precisions
+            )
+            for target in self.chosen_targets()
+        }
+        return {name: missing for name, missing in lists.items() if missing}
+
     def ranks(self) -> bool:
         """Whether somebody wants to know how much each layer suffers from integers."""
         limits = (self.min_psnr_db, self.max_drop_points)

@@ -104,6 +104,9 @@ class NetworkResult(Frozen):
     passes: tuple[PassReport, ...]
     target_passes: dict[str, tuple[PassReport, ...]]
     opaque: dict[str, str]
+    idle_passes: tuple[str, ...] = Field(
+        (), description="passes that were asked for and found no place"
+    )
 
 
 class ExportReport(Frozen):
@@ -113,6 +116,10 @@ class ExportReport(Frozen):
     output: Path
     networks: tuple[NetworkResult, ...]
     bundles: tuple[BundleResult, ...]
+    absent: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="by target, the precisions asked for that it does not have",
+    )
     seconds: float
 
     @property

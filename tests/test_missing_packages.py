@@ -148,3 +148,11 @@ def test_torch_is_not_needed_after_the_bundle(command: str, bundle: Path, tmp_pa
     hidden = hide_packages(tmp_path / "hidden", "torch", "coremltools", "executorch")
     ended = run(hidden, command, str(bundle), *COMMANDS[command][1], cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("command", ["care-export", "care-bench", "care-eval", "care-inspect"])
+def test_what_all_commands_need(command: str, tmp_path: Path) -> None:
+    broken = break_package(tmp_path / "broken", "pydantic", FAULTS["raises ImportError"])
+    words = {"care-eval": ("x", "--data", "y"), "care-inspect": ("x",)}.get(command, ())
+    told = refused(run(broken, command, *words, cwd=tmp_path))
+    assert "cannot be loaded: libfoo.so.1: undefined symbol: bar" in told

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from ..bundle import Weights, file_sha256
 from ..errors import CareError, CheckpointError, ModelError, UsageError
 from ..inputs import IMAGENET_MEAN, Preprocessing, Resolution
+from ..requirements import load
 from .catalog import AS_BUILT, CARE_MODELS, create_model
 from .lively import draw, examples
 
@@ -176,12 +178,12 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def _safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    errors: Any = load("safetensors", "export")
+    reader: Any = load("safetensors.torch", "export")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        content: object = reader.load_file(path)
+        return content
+    except (errors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"checkpoint {path} is no safetensors file or is damaged: {error}",
             "copy or download it again",

@@ -105,3 +105,38 @@ def test_a_bundle_that_stays_since_the_new_one_failed(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "the earlier bundle of that name is still there" in ended.stdout
     assert (tmp_path / "bundles" / NAME / MANIFEST).read_bytes() == before
+
+
+def test_what_found_no_place_and_what_a_target_has_not(tmp_path: Path) -> None:
+    ended = run(
+        "care-export", *ONNX[:4], "-t", "onnx", "-t", "executorch", "-p", "fp16", "-p", "fp32",
+        "--with-pass", "merge-memory-residuals", "-w", "random:1", cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "--with-pass merge-memory-residuals found no place" in ended.stdout
+    assert "executorch has no fp16: no such bundle" in ended.stdout
+    assert sorted(p.name for p in (tmp_path / "bundles").iterdir()) == [
+        "trained-executorch-fp32-32x32", "trained-onnx-fp16-32x32", "trained-onnx-fp32-32x32"
+    ]  # fmt: skip
+    for skipped, says in [
+        ("merge-memory-residuals", "--skip-pass merge-memory-residuals does nothing for onnx"),
+        ("all", "--skip-pass layer-scale-into-conv does nothing with --skip-pass all"),
+    ]:
+        words = [*ONNX, "--skip-pass", skipped]
+        words += ["--skip-pass", "layer-scale-into-conv"] if skipped == "all" else []
+        refused = run("care-export", *words, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert says in refused.stderr
+
+
+def test_classes_are_held_against_the_network_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "nine.txt").write_text("\n".join(map(str, range(9))))
+    for words, says in [
+        (["--labels", "nine.txt"], "--labels has 9 names for the 10 classes of networks:trained"),
+        (["-m", "networks:upsampling", "--num-classes", "3"], "--num-classes 3 does nothing"),
+    ]:
+        ended = run("care-export", *ONNX[2:], *(ONNX[:2] if "-m" not in words else []), *words,
+                    cwd=tmp_path)  # fmt: skip
+        assert ended.returncode == 2
+        assert says in ended.stderr
+        assert "proving" not in ended.stderr
