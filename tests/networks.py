@@ -82,6 +82,11 @@ def trained(**options: object) -> nn.Module:
     return lively(Classifier(**options), seed=7).float()  # type: ignore[arg-type]
 
 
+def deaf(**options: object) -> nn.Module:
+    """A factory that takes options and heeds none."""
+    return trained()
+
+
 def failing(**options: object) -> nn.Module:
     raise RuntimeError("this factory always fails")
 

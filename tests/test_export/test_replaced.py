@@ -133,7 +133,7 @@ def test_classes_are_held_against_the_network_before_the_work(tmp_path: Path) ->
     (tmp_path / "nine.txt").write_text("\n".join(map(str, range(9))))
     for words, says in [
         (["--labels", "nine.txt"], "--labels has 9 names for the 10 classes of networks:trained"),
-        (["-m", "networks:upsampling", "--num-classes", "3"], "--num-classes 3 does nothing"),
+        (["-m", "networks:deaf", "--num-classes", "3"], "--num-classes 3 does nothing"),
     ]:
         ended = run("care-export", *ONNX[2:], *(ONNX[:2] if "-m" not in words else []), *words,
                     cwd=tmp_path)  # fmt: skip
