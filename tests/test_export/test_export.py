@@ -348,7 +348,10 @@ PARTICULAR = {
     "overflowing": (["large-range"], []),
     "fixed_mask": ([], []),
 }
-OF_PIXELS = {"gamma": (["large-range"], ["seeded"])}
+OF_PIXELS = {
+    name: (["large-range"], ["seeded"])
+    for name in ("gamma", "pixel_lookup", "one_hot", "unit_range")
+}
 
 
 @pytest.mark.parametrize(
