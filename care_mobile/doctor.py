@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +12,7 @@ from .terminal import in_scratch, progress_console, result_console, run_command
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .diagnosis import Diagnosis, OnStep
+    from .diagnosis import Diagnosis
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -28,8 +26,14 @@ def care_doctor(
     _check_base()
     from .diagnosis import diagnose
 
-    with _progress() as on_step:
-        diagnosis = diagnose(on_step)
+    waiting = progress_console()
+    if waiting.is_terminal:
+        with waiting.status("looking at this machine") as status:
+            diagnosis = diagnose(
+                lambda what, done, total: status.update(f"{done + 1} of {total}: {what}")
+            )
+    else:
+        diagnosis = diagnose()
     if as_json:
         typer.echo(diagnosis.model_dump_json(indent=2))
         return
@@ -51,17 +55,6 @@ def _check_base() -> None:
     problem = try_import(("pydantic", "numpy", "psutil", "care_mobile.diagnosis"))
     if problem:
         raise MissingDependencyError(problem, "pip install --force-reinstall care-mobile")
-
-
-@contextmanager
-def _progress() -> Iterator[OnStep]:
-    """What is looked at, on a terminal."""
-    console = progress_console()
-    if not console.is_terminal:
-        yield lambda what, done, total: None
-        return
-    with console.status("looking at this machine") as status:
-        yield lambda what, done, total: status.update(f"{done + 1} of {total}: {what}")
 
 
 def _package_table(diagnosis: Diagnosis) -> Table:
