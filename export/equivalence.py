@@ -26,7 +26,8 @@ from .eager import copied
 from .reparam import Pass, PassResult
 from .reparam.doubling import restored
 from .reparam.functional import load_state
-from .subject import Captured, Proof, Subject, captured, measured, subject
+from .result import Proof
+from .subject import Captured, Subject, captured, measured, subject
 
 __all__ = ["TOLERANCE", "Reparameterized", "relative_error", "reparameterize"]
 

@@ -144,6 +144,7 @@ def prepare(
             if added[variant]
         },
         opaque=shared.opaque,
+        proof=shared.proof,
         idle_passes=tuple(
             p.name for p in shared.passes if p.name in request.with_passes and not p.places
         ),

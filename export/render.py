@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from care_mobile.agreement import MAX_DB
-from care_mobile.bundle import Outlook, Parity, PassReport
+from care_mobile.bundle import LeftAlone, Outlook, Parity, PassReport
 from care_mobile.half_precision import LIMIT_DB, WORTH_DB, Candidate, HalfPrecision
 from care_mobile.runtimes.coreml_interpreter import CoreMLInterpreter
 from care_mobile.terminal import progress_console, result_console
@@ -106,11 +106,14 @@ def _headline(network: NetworkResult) -> str:
     every = [p for reports in (network.passes, *further.values()) for p in reports]
     worst = max((p.relative_error for p in every), default=0.0)
     less = "".join(f", {r[-1].operations_after} for {name}" for name, r in further.items())
-    proof = (
-        f"; {before} operations -> {after}{less}, every pass exact to {worst:.0e} in float64"
-        if network.passes
-        else "; no reparameterization"
-    )
+    arithmetic = network.proof.arithmetic if network.proof else "float64"
+    if not every:
+        proof = "; no reparameterization"
+    elif not any(entry.places for entry in every):
+        proof = f"; {before} operations, no pass found a place"
+    else:
+        exact = f"every pass exact to {worst:.0e} in {arithmetic}"
+        proof = f"; {before} operations -> {after}{less}, {exact}"
     return (
         f"[bold]{network.model}[/] at {size}: {network.parameters / 1e6:.2f} M parameters, "
         f"{network.macs / 1e9:.3f} G multiply-accumulates, {weights}{proof}"
@@ -142,14 +145,34 @@ def _all_passes(network: NetworkResult) -> list[tuple[str, PassReport]]:
 
 def _left_alone(network: NetworkResult) -> list[str]:
     """Reasons why places were left alone, grouped, with one example each."""
-    lines = [f"{name} is kept whole: {reason}" for name, reason in network.opaque.items()]
+    return [
+        line
+        for _, entry in _all_passes(network)
+        for line in _grouped(entry, [p for p in entry.left if not p.unproven])
+    ]
+
+
+def _grouped(entry: PassReport, left: list[LeftAlone]) -> list[str]:
+    groups = Counter(_kind(p.place, p.reason) for p in left)
+    examples = {_kind(p.place, p.reason): p for p in reversed(left)}
+    lines = []
+    for kind, count in groups.items():
+        example = examples[kind]
+        also = f" (and {count - 1} alike)" if count > 1 else ""
+        lines.append(f"{entry.name} left {example.place}: {example.reason}{also}")
+    return lines
+
+
+def _proof(network: NetworkResult) -> list[str]:
+    """What must be said about how the passes of a network were proven."""
+    name = f"{network.model} at {network.resolution}"
+    lines = [f"{name}: {part} is kept whole: {why}." for part, why in network.opaque.items()]
+    if network.proof and network.proof.reason:
+        arithmetic, reason = network.proof.arithmetic, network.proof.reason
+        lines.append(f"{name}: passes are proven in {arithmetic}, not float64: {reason}.")
     for _, entry in _all_passes(network):
-        groups = Counter(_kind(p.place, p.reason) for p in entry.left)
-        examples = {_kind(p.place, p.reason): p for p in reversed(entry.left)}
-        for kind, count in groups.items():
-            example = examples[kind]
-            also = f" (and {count - 1} alike)" if count > 1 else ""
-            lines.append(f"{entry.name} left {example.place}: {example.reason}{also}")
+        unproven = [p for p in entry.left if p.unproven]
+        lines += [f"{name}: {line}." for line in _grouped(entry, unproven)]
     return lines
 
 
@@ -399,6 +422,7 @@ def _notes(report: ExportReport) -> list[str]:
     said = (f"{r.target}: {line}." for r, p in checked for line in _verification(p))
     notes += dict.fromkeys(said)
     notes += [line for network in report.networks for line in _entries(network)]
+    notes += [_warning(line) for network in report.networks for line in _proof(network)]
     notes += [
         _warning(f"{network.model} at {network.resolution}: --with-pass {name} found no place.")
         for network in report.networks

@@ -85,10 +85,25 @@ class BundleResult(Frozen):
     seconds: float
 
 
+class Proof(Frozen):
+    """In what the passes of a network are proven, and what its captured program was held against.
+
+    Attributes:
+        arithmetic: `float64` or `float32`.
+        reason: why it is not float64; empty if it is.
+        held: the widest type in which the captured program was compared with the eager network.
+    """
+
+    arithmetic: str
+    reason: str = ""
+    held: str
+
+
 class NetworkResult(Frozen):
     """What was done to one network before any target lowered it.
 
     `passes` are those for every target; `target_passes` those that followed for one, by name.
+    `opaque` names parts that no pass can look into, and why.
     """
 
     model: str
@@ -104,6 +119,7 @@ class NetworkResult(Frozen):
     passes: tuple[PassReport, ...]
     target_passes: dict[str, tuple[PassReport, ...]]
     opaque: dict[str, str]
+    proof: Proof | None = None
     idle_passes: tuple[str, ...] = Field(
         (), description="passes that were asked for and found no place"
     )

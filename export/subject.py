@@ -29,6 +29,7 @@ from .reparam.doubling import NotDouble, doubled
 from .reparam.input_normalization import prepend
 from .reparam.lifting import lifted
 from .reparam.trace import program, run
+from .result import Proof
 
 _CONVERTED = 0.05
 """Most that float64 may move results, relative, before it counts as another computation: layers in
@@ -47,21 +48,6 @@ class OperationCount(TorchDispatchMode):
     ) -> Any:
         self.by_type[func.overloadpacket.__name__] += 1
         return func(*args, **(kwargs or {}))
-
-
-@dataclass(frozen=True)
-class Proof:
-    """In what the passes of a network are proven, and what its captured program was held against.
-
-    Attributes:
-        arithmetic: `float64` or `float32`.
-        reason: why it is not float64; empty if it is.
-        held: the widest type in which the captured program was compared with the eager network.
-    """
-
-    arithmetic: str
-    reason: str
-    held: str
 
 
 @dataclass(frozen=True)
@@ -125,7 +111,14 @@ def subject(model: nn.Module, source: Captured, preprocessing: Preprocessing) ->
             graph.get_submodule("input_normalization").float()
     outputs, operations = measured(graph, given)
     bounds = Bounds(lambda x: measured(graph, x)[0], given, outputs, arithmetic)
-    return Subject(graph, outputs, operations, bounds, Proof(arithmetic.name, reason, held), opaque)
+    return Subject(
+        graph,
+        outputs,
+        operations,
+        bounds,
+        Proof(arithmetic=arithmetic.name, reason=reason, held=held),
+        opaque,
+    )
 
 
 @torch.no_grad()
