@@ -124,8 +124,9 @@ def subject(model: nn.Module, source: Captured, preprocessing: Preprocessing) ->
 @torch.no_grad()
 def measured(model: fx.GraphModule, x: Tensor) -> tuple[list[Tensor], int]:
     """Outputs of a graph for `x`, and how many operations it took; shapes stay with its nodes."""
+    own = x.clone()
     with OperationCount() as counter:
-        outputs = flatten(run(model, x.clone()))
+        outputs = flatten(run(model, own))
     return outputs, counter.by_type.total()
 
 
