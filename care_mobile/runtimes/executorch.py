@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
@@ -37,6 +38,20 @@ def _size_pool(threads: int) -> None:
         )
 
 
+def missing_kernels(path: Path) -> list[str]:
+    """Operators of a `.pte` file for which this runtime has no kernel, by name.
+
+    Raises:
+        ModelFileError: if it is no program, or damaged.
+    """
+    from ..inspection.pte_program import read_program
+
+    bindings: Any = load("executorch.extension.pybindings._portable_lib", "export")
+    known = set(bindings._get_operator_names())
+    called = {step.name for step in read_program(path).method.instructions() if step.name}
+    return sorted(called - known)
+
+
 class ExecuTorchSession:
     """A loaded `forward` method."""
 
@@ -52,7 +67,9 @@ class ExecuTorchSession:
                 self._program = runtime.Runtime.get().load_program(bundle.model_path)
                 self._method = self._program.load_method("forward")
             except Exception as error:
-                raise RuntimeFailure(f"{bundle.name}: ExecuTorch refuses it: {error}") from error
+                missing = ", ".join(missing_kernels(bundle.model_path))
+                reason = f"it has no kernel for {missing}" if missing else str(error)
+                raise RuntimeFailure(f"{bundle.name}: ExecuTorch refuses it: {reason}") from error
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         return [output.numpy() for output in self.bind(inputs)()]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch.export import ExportedProgram
 
-from .average_pools import average_pools
+from .average_pools import average_pools, own_divisors
 from .batched_products import batched_products
 from .broadcast_constants import constants_beside_maps
 from .depthwise_kernels import depthwise_kernels_in_parts
@@ -18,18 +18,20 @@ from .elu import elu_plus_one
 from .epsilons import normal_epsilons
 from .expansions import expansions_left_out
 from .layer_norms import layer_norms_written_out
-from .max_pools import max_pools
+from .max_pools import adaptive_maxima, max_pools
 from .means import means_over_maps
 from .memory_formats import memory_formats_left_out
 from .own_results import own_results
 from .paddings import paddings_in_pieces
 from .reciprocals import reciprocals_to_divisions, roots_to_divisions
-from .resampling import resampling
+from .resampling import adaptive_averages, resampling
 from .splits import splits_to_slices
 from .tanh_gelu import tanh_gelu_written_out
 from .transposed_convolutions import output_padding
 
 __all__ = [
+    "ADAPTIVE_AVERAGES",
+    "ADAPTIVE_MAXIMA",
     "AVERAGE_POOLS",
     "BATCHED_PRODUCTS",
     "CONSTANTS_BESIDE_MAPS",
@@ -42,6 +44,7 @@ __all__ = [
     "MEMORY_FORMATS_LEFT_OUT",
     "NORMAL_EPSILONS",
     "OUTPUT_PADDING",
+    "OWN_DIVISORS",
     "OWN_RESULTS",
     "PADDINGS_IN_PIECES",
     "RECIPROCALS_TO_DIVISIONS",
@@ -69,6 +72,9 @@ DEPTHWISE_KERNELS_IN_PARTS = Rewrite("depthwise-kernels-in-parts", depthwise_ker
 ELU_PLUS_ONE = Rewrite("elu-plus-one", elu_plus_one)
 EXPANSIONS_LEFT_OUT = Rewrite("expansions-left-out", expansions_left_out)
 LAYER_NORMS_WRITTEN_OUT = Rewrite("layer-norms-written-out", layer_norms_written_out)
+ADAPTIVE_AVERAGES = Rewrite("adaptive-averages", adaptive_averages)
+ADAPTIVE_MAXIMA = Rewrite("adaptive-maxima", adaptive_maxima)
+OWN_DIVISORS = Rewrite("own-divisors", own_divisors)
 MAX_POOLS = Rewrite("max-pools", max_pools)
 MEANS_OVER_MAPS = Rewrite("means-over-maps", means_over_maps)
 MEMORY_FORMATS_LEFT_OUT = Rewrite("memory-formats-left-out", memory_formats_left_out)

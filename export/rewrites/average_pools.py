@@ -32,6 +32,8 @@ _POOLS = {
     _ATEN.avg_pool2d.default: 2,
     _ATEN.avg_pool3d.default: 3,
 }
+_DIVISOR = 6
+"""Place of the argument that gives one."""
 _DEFAULTS: tuple[Any, ...] = ([], 0, False, True, None)
 
 
@@ -63,6 +65,15 @@ class _Axis:
 def average_pools(program: ExportedProgram) -> int:
     """Rewrite every average pooling that Core ML would take otherwise; returns how many."""
     places = sum(_rewrite(program, node) for node in calls(program, *_POOLS))
+    if places:
+        changed(program)
+    return places
+
+
+def own_divisors(program: ExportedProgram) -> int:
+    """Rewrite average pooling with a divisor of its own, which ONNX has not; returns how many."""
+    own = [n for n in calls(program, *_POOLS) if len(n.args) > _DIVISOR and n.args[_DIVISOR]]
+    places = sum(_rewrite(program, node) for node in own)
     if places:
         changed(program)
     return places

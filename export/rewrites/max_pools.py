@@ -44,6 +44,36 @@ def max_pools(program: ExportedProgram) -> int:
     return places
 
 
+def adaptive_maxima(program: ExportedProgram) -> int:
+    """Rewrite adaptive maxima only, for targets that have dilated ones; returns how many."""
+    nodes = calls(program, *_ADAPTIVE)
+    places = sum(_rewrite_even(program, node) or _rewrite_adaptive(program, node) for node in nodes)
+    if places:
+        changed(program)
+    return places
+
+
+def _rewrite_even(program: ExportedProgram, node: fx.Node) -> bool:
+    """Windows of one size are those of an ordinary pool."""
+    shape = static_shape(node.args[0])
+    parts = {user.args[1]: user for user in node.users}
+    values, places = parts.get(0), parts.get(1)
+    if shape is None or values is None or len(shape) != 4 or (places and places.users):
+        return False
+    sizes = list(zip(shape[2:], values.meta["val"].shape[2:], strict=True))
+    if any(size % count for size, count in sizes):
+        return False
+    graph = program.graph_module.graph
+    kernel = [size // count for size, count in sizes]
+    with graph.inserting_before(values):
+        pool = emit(graph, _ATEN.max_pool2d.default, node.args[0], kernel, kernel)
+    replace(program, values, pool)
+    for unread in (places, node):
+        if unread is not None:
+            graph.erase_node(unread)
+    return True
+
+
 def _rewrite_dilated(program: ExportedProgram, node: fx.Node) -> bool:
     assert isinstance(node.target, torch._ops.OpOverload)
     rank = _DILATED[node.target]

@@ -14,6 +14,7 @@ factors, and averages over windows of one size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,8 +48,18 @@ _ADAPTIVE = "adaptive_avg_pool"
 
 def resampling(program: ExportedProgram) -> int:
     """Rewrite every resampling that Core ML has not; returns how many."""
+    return _rewrite(program, calls(program, *_LINEAR, *_NEAREST))
+
+
+def adaptive_averages(program: ExportedProgram) -> int:
+    """Rewrite adaptive averages over windows of several sizes only; returns how many."""
+    averages = [node for node in calls(program, *_LINEAR) if _name(node).startswith(_ADAPTIVE)]
+    return _rewrite(program, averages)
+
+
+def _rewrite(program: ExportedProgram, nodes: Sequence[fx.Node]) -> int:
     places = 0
-    for node in calls(program, *_LINEAR, *_NEAREST):
+    for node in nodes:
         shape = static_shape(node.args[0])
         if shape is None or node.kwargs or _core_ml_has(node, shape):
             continue

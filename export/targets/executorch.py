@@ -74,6 +74,7 @@ class ExecuTorchTarget:
             executable = edge.to_executorch()
         with (folder / MODEL_FILE).open("wb") as stream:
             executable.write_to_file(stream)
+        _check_kernels(folder / MODEL_FILE)
         inputs, outputs = interface(folder / MODEL_FILE, job)
         return Lowered(
             model_file=MODEL_FILE, inputs=inputs, outputs=outputs, census=census, rewrites=rewrites
@@ -81,6 +82,17 @@ class ExecuTorchTarget:
 
     def half_precision(self, path: Path, inputs: Sequence[Mapping[str, Array]]) -> HalfPrecision:
         raise TargetError("executorch bundles hold no half precision")
+
+
+def _check_kernels(path: Path) -> None:
+    """Refuse a file that ExecuTorch's runtime would not load, by the operators it lacks."""
+    from care_mobile.runtimes.executorch import missing_kernels
+
+    if missing := missing_kernels(path):
+        raise TargetError(
+            f"ExecuTorch has no kernel for {', '.join(missing)}, nor does XNNPACK take it",
+            "write the operation in others, or export for another target",
+        )
 
 
 def _in_precision(
@@ -110,6 +122,8 @@ def _rewrite(program: ExportedProgram) -> dict[str, int]:
         [
             # First, as it works out all values again.
             rewrites.MEMORY_FORMATS_LEFT_OUT,
+            rewrites.ADAPTIVE_AVERAGES,
+            rewrites.ADAPTIVE_MAXIMA,
             rewrites.SPLITS_TO_SLICES,
             rewrites.EXPANSIONS_LEFT_OUT,
             rewrites.ELU_PLUS_ONE,

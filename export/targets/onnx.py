@@ -5,6 +5,7 @@ Opset 20 and later have GELU as one operator.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ MIN_OPSET = 20
 MAX_OPSET = 23
 """The newest opset that torch.onnx of torch 2.13 writes."""
 MODEL_FILE = "model.onnx"
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 
 
 class OnnxTarget:
@@ -61,20 +64,22 @@ class OnnxTarget:
         import torch
 
         from ..places import places
-        from ..rewrites import NORMAL_EPSILONS, apply
 
         found = places(program)
-        rewrites = apply(program, [NORMAL_EPSILONS]) if job.precision == "fp16" else {}
-        with lean_tracing():
-            exported = torch.onnx.export(
-                program,
-                dynamo=True,
-                opset_version=job.options.opset,
-                input_names=[spec.name for spec in job.inputs],
-                output_names=[spec.name for spec in job.outputs],
-                optimize=True,
-                verbose=False,
-            )
+        rewrites = _rewrite(program, job)
+        try:
+            with lean_tracing():
+                exported = torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    opset_version=job.options.opset,
+                    input_names=[spec.name for spec in job.inputs],
+                    output_names=[spec.name for spec in job.outputs],
+                    optimize=True,
+                    verbose=False,
+                )
+        except torch.onnx.OnnxExporterError as error:
+            raise _refusal(error) from error
         assert exported is not None
         rewrites |= rewrite(exported.model, integers=job.precision == "int8")
         model, counts = _in_precision(exported.model_proto, job)
@@ -102,6 +107,34 @@ class OnnxTarget:
         from ..quantize.onnx_half_precision import onnx_half_precision
 
         return onnx_half_precision(onnx.load(path), inputs)
+
+
+def _rewrite(program: ExportedProgram, job: LowerJob) -> dict[str, int]:
+    """What ONNX has not, or has otherwise; returns the places changed by each."""
+    from .. import rewrites
+
+    # The exporter drops a divisor in silence.
+    chosen = [rewrites.ADAPTIVE_AVERAGES, rewrites.ADAPTIVE_MAXIMA, rewrites.OWN_DIVISORS]
+    if job.precision == "fp16":
+        chosen.append(rewrites.NORMAL_EPSILONS)
+    return rewrites.apply(program, chosen)
+
+
+def _refusal(error: BaseException) -> TargetError:
+    """What the exporter could not write, in a line: the operator lies in the error's causes."""
+    causes: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(_COLORS.sub("", str(cause)))
+        cause = cause.__cause__
+    for text in causes:
+        if found := _OPERATOR.search(text):
+            return TargetError(
+                f"ONNX has no form for the operator {found[1]}",
+                "write it in other operations, or export for another target",
+            )
+    reason = (causes[-1].strip() or type(error).__name__).splitlines()[0]
+    return TargetError(f"torch.onnx cannot export the network: {reason}")
 
 
 def _in_precision(model: onnx.ModelProto, job: LowerJob) -> tuple[onnx.ModelProto, dict[str, int]]:
