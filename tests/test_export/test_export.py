@@ -114,6 +114,8 @@ def test_what_stays_outside_xnnpack(care_s0: dict[str, object]) -> None:
     assert census.fallback_reasons == {}
     assert manifest(care_s0, "executorch-fp32").manifest.rewrites == {
         "memory-formats-left-out": 0,
+        "adaptive-averages": 0,
+        "adaptive-maxima": 0,
         "splits-to-slices": 30,
         "expansions-left-out": 0,
         "elu-plus-one": 0,
