@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
-from ..errors import RuntimeFailure
+from ..errors import ModelFileError, RuntimeFailure
 from ..quiet import quiet
 from ..requirements import Availability, check, load, version
 from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
@@ -52,6 +52,15 @@ def missing_kernels(path: Path) -> list[str]:
     return sorted(called - known)
 
 
+def _why_refused(path: Path) -> str:
+    """The operators that a file lacks; empty if that is not it, or the file is damaged."""
+    try:
+        missing = missing_kernels(path)
+    except ModelFileError:
+        return ""
+    return f"it has no kernel for {', '.join(missing)}" if missing else ""
+
+
 class ExecuTorchSession:
     """A loaded `forward` method."""
 
@@ -67,8 +76,7 @@ class ExecuTorchSession:
                 self._program = runtime.Runtime.get().load_program(bundle.model_path)
                 self._method = self._program.load_method("forward")
             except Exception as error:
-                missing = ", ".join(missing_kernels(bundle.model_path))
-                reason = f"it has no kernel for {missing}" if missing else str(error)
+                reason = _why_refused(bundle.model_path) or str(error)
                 raise RuntimeFailure(f"{bundle.name}: ExecuTorch refuses it: {reason}") from error
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:

@@ -77,7 +77,8 @@ def test_one_partition_and_nothing_outside(which: str, tmp_path: Path) -> None:
     census = found.census
     assert (census.partitions, census.fallback, census.fallback_reasons) == (1, 0, {})
     if which == "foreign":
-        assert [name for name, places in found.rewrites.items() if not places] == []
+        unused = {name for name, places in found.rewrites.items() if not places}
+        assert unused == {"memory-formats-left-out", "adaptive-averages", "adaptive-maxima"}
     program = Runtime.get().load_program(tmp_path / found.model_file)
     (result,) = program.load_method("forward").execute([x])
     torch.testing.assert_close(result, network(x), rtol=1e-4, atol=1e-4)

@@ -111,3 +111,19 @@ def test_one_pool_size_per_process_and_no_chatter(
     assert first == again == f"{threads} 12.0"
     assert f"already has {threads} threads" in other
     assert "one thread count per run" in other
+
+
+def test_a_missing_kernel_is_named(write_bundle: Callable[..., Path]) -> None:
+    """ExecuTorch itself says "error: 0x:14"."""
+    import torch
+    from executorch.exir import to_edge
+
+    class Gamma(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.digamma(x)
+
+    program = torch.export.export(Gamma(), (torch.ones(2, 3),))
+    content = bytes(to_edge(program).to_executorch().buffer)
+    path = write_bundle("gamma", content, model_file="model.pte", runtime="executorch")
+    with pytest.raises(RuntimeFailure, match=r"it has no kernel for aten::digamma\.out$"):
+        RUNTIME.load(Bundle.open(path), ONE)
