@@ -35,9 +35,6 @@ _PRODUCTS: tuple[Call, ...] = (
 )  # fmt: skip
 _DIGITS = 16
 """Steps of the mantissa that rounded values keep."""
-_LEAST_VARIANCE = 0.05
-"""Of a channel, as a share of its squared mean and of the mean variance: a channel that hardly
-moves would be nothing but its rounding errors, multiplied."""
 _MOST_OCTAVES = 20
 
 
@@ -91,10 +88,11 @@ class Settling(TorchFunctionMode):
         centre, spread = _moments(x, 1)
         if not (torch.isfinite(centre).all() and torch.isfinite(spread).all()):
             return
-        spread = spread.maximum(_LEAST_VARIANCE * (centre.square() + spread.mean()))
+        # A channel that hardly moves, as pooled features do, or moves less than the others, would
+        # be little but its rounding errors, multiplied.
+        spread = spread.maximum(centre.square() + spread.mean())
         if not spread.max() > 0:
             return
-        spread = spread.clamp_min(float(spread.max()) * 1e-3)
         self._set(mean, _coarse(centre + spread.sqrt() * mean))
         self._set(var, _coarse(spread * var))
 
@@ -107,9 +105,7 @@ class Settling(TorchFunctionMode):
         bare = {k: v for k, v in kwargs.items() if k != "bias"}
         y = func(*args[:2], None, *args[3:], **bare) if len(args) > 2 else func(*args, **bare)
         centre, spread = _moments(y, 1 if func in _CHANNELS_AT_ONE else y.dim() - 1)
-        square = centre.square().mean()
-        size = spread.mean() + (square if bias is None else _LEAST_VARIANCE * square)
-        scale = _power_of_two(float(size))
+        scale = _power_of_two(float(spread.mean() + centre.square().mean()))
         self._set(weight, weight * scale)
         if self._new(bias) and torch.isfinite(centre).all():
             assert bias is not None

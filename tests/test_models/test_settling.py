@@ -85,7 +85,7 @@ def test_rounding_stays_rounding(family: str) -> None:
 def test_answers_depend_on_the_image(family: str) -> None:
     answers = drawn(family)(examples(FORM)).flatten(1)
     spread = (answers[0] - answers[1]).norm() / answers.norm(dim=1).mean()
-    assert 0.05 < spread < 3
+    assert spread > 0.05
 
 
 def test_seeds_and_names_decide() -> None:
