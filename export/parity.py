@@ -98,7 +98,7 @@ THRESHOLDS: dict[tuple[str, str], dict[str, Threshold]] = {
         }
         for target in ("onnx", "coreml")
     },
-    # What integers and tables cost depends on the weights: limits are 7 to 16 dB below what
+    # What integers and tables cost depends on the weights: limits are 3 to 16 dB below what
     # CARE-S0 with random weights reaches, to find what went wrong rather than to promise accuracy,
     # which `--data` measures. Inputs outside the calibrated range saturate by design, and flat
     # images are unlike any a quantizer was shown.
