@@ -16,6 +16,7 @@ from care_mobile.requirements import Availability, check
 from .base import Lowered, LowerJob, Options, Variant
 from .executorch_interface import interface
 from .fast_lowering import fast_lowering
+from .xnnpack_layout import axes_as_written
 from .xnnpack_reasons import NO_RULE, collected_reasons
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ExecuTorchTarget:
         from executorch.exir import to_edge_transform_and_lower
 
         program, rewrites = _in_precision(program, job)
-        with fast_lowering(program), collected_reasons() as reasons:
+        with fast_lowering(program), axes_as_written(), collected_reasons() as reasons:
             edge = to_edge_transform_and_lower(
                 program,
                 partitioner=[XnnpackPartitioner()],
