@@ -6,6 +6,8 @@ averages. Whatever is asked of a network here is asked of a copy, so that it is 
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ def answer(model: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def flatten(outputs: object) -> list[Tensor]:
-    """The tensors in a network's result, in order.
+    """The tensors in a network's result, in order; None in it, an output left out, is none.
 
     Raises:
         ModelError: if it holds anything but tensors.
@@ -37,6 +39,8 @@ def flatten(outputs: object) -> list[Tensor]:
         return [outputs]
     if isinstance(outputs, dict):
         outputs = list(outputs.values())
+    elif dataclasses.is_dataclass(outputs) and not isinstance(outputs, type):
+        outputs = [getattr(outputs, part.name) for part in dataclasses.fields(outputs)]
     if isinstance(outputs, list | tuple):
-        return [tensor for part in outputs for tensor in flatten(part)]
+        return [tensor for part in outputs if part is not None for tensor in flatten(part)]
     raise ModelError(f"the network returns a {type(outputs).__name__}, not tensors")

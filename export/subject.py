@@ -170,13 +170,31 @@ def _finite(output: Tensor) -> bool:
 
 
 def _hold(model: nn.Module, graph: fx.GraphModule, x: Tensor) -> str:
-    """Compare the program with the eager network in their own types."""
+    """Compare the program with the eager network in their own types.
+
+    Raises:
+        EquivalenceError: if they differ.
+        ModelError: if the network is random, or its program does not run.
+    """
     plain = x.float()
     want = answer(model, plain)
-    have = _answers(graph, plain)
+    try:
+        have = _answers(graph, plain)
+    except Exception as error:  # what torch.export captures need not run
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"the program that torch.export makes of the network does not run: {line}",
+            "look for what is no tensor operation, such as a random generator of its own",
+        ) from error
     bounds = Bounds(lambda moved: _answers(graph, moved), plain, have, FLOAT32)
     difference = bounds.difference(want, have)
     if not difference.is_rounding:
+        if not bounds.difference(want, answer(model, plain)).is_rounding:
+            raise ModelError(
+                "the network answers the same input differently every time",
+                "leave out what is random: dropout whose `training` is not self.training, "
+                "noise, paths that are dropped",
+            )
         raise EquivalenceError(
             "torch.export does not see what the network computes: its program differs from the "
             f"network by {difference.relative:.1e} of the largest value",

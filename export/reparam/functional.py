@@ -173,6 +173,8 @@ def _out_of_place(graph: fx.Graph) -> bool:
         plain = _plain(target)
         if plain is None or not isinstance(written, fx.Node) or not _alone(written, node):
             return False
+        if not _keeps(plain, node):
+            return False
         for reader in list(written.users):
             if order[reader] > order[node]:
                 reader.replace_input_with(written, node)
@@ -188,11 +190,16 @@ def _plain(target: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
     if writes != [schema.arguments[0]] or not name.endswith("_") or name.endswith("__"):
         return None
     packet = getattr(torch.ops.aten, name[:-1], None)
-    found = getattr(packet, target._overloadname, None) if packet is not None else None
-    if not isinstance(found, torch._ops.OpOverload) or found._schema.is_mutable:
-        return None
-    same = [a.name for a in found._schema.arguments] == [a.name for a in schema.arguments]
-    return found if same else None
+    for overload in packet.overloads() if packet is not None else ():
+        found = getattr(packet, overload)
+        if not found._schema.is_mutable and _takes(found) == _takes(target):
+            return found
+    return None
+
+
+def _takes(target: torch._ops.OpOverload) -> list[tuple[str, str]]:
+    """Names and types of its arguments: overloads of one name may differ between the two forms."""
+    return [(argument.name, str(argument.type)) for argument in target._schema.arguments]
 
 
 def _alone(written: fx.Node, writer: fx.Node) -> bool:
@@ -211,6 +218,18 @@ def _alone(written: fx.Node, writer: fx.Node) -> bool:
         and (user is writer or user.target._schema.is_mutable or not _shares(user.target))
         for user in written.users
     )
+
+
+def _keeps(plain: torch._ops.OpOverload, writer: fx.Node) -> bool:
+    """Whether `plain` gives what `writer` does in the type of what that writes to.
+
+    A comparison gives truth values, and operands in a wider type give that type.
+    """
+    one = writer.meta["val"]
+    args, kwargs = fx.node.map_arg((writer.args, writer.kwargs), lambda node: node.meta["val"])
+    with one.fake_mode:
+        two = plain(*args, **kwargs)
+    return isinstance(two, Tensor) and one.shape == two.shape and one.dtype == two.dtype
 
 
 def _shares(target: torch._ops.OpOverload) -> bool:

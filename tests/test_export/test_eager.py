@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from care_mobile.errors import ModelError
-from care_mobile.export.eager import answer, copied
+from care_mobile.export.eager import answer, copied, flatten
 
 
 class FirstUse(nn.Module):
@@ -57,3 +59,20 @@ def test_what_is_no_tensor_is_refused() -> None:
 
     with pytest.raises(ModelError, match="returns a str"):
         answer(Words(), torch.zeros(1))
+
+
+@dataclass
+class Answers:
+    logits: Tensor
+    features: Tensor | None = None
+
+
+def test_outputs_in_any_container() -> None:
+    one, two = torch.zeros(1), torch.ones(1)
+    nested = {"a": Answers(one), "b": (None, [two, None]), "c": Answers(two, one)}
+    assert [output.item() for output in flatten(nested)] == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_no_result_is_refused() -> None:
+    with pytest.raises(ModelError, match="returns a NoneType"):
+        flatten(None)

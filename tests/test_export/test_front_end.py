@@ -113,8 +113,29 @@ def several(net: Net, x: Tensor) -> object:
     return {"a": x, "b": [x.mean((2, 3)), (x.argmax(1), x > 0)]}
 
 
+def power_in_place(net: Net, x: Tensor) -> Tensor:
+    """The overload's name, Scalar, means another argument out of place."""
+    y = net.other(x)
+    y.pow_(2).div_(3.0, rounding_mode="floor")
+    return y.sub_(x, alpha=2)
+
+
+def compared_in_place(net: Net, x: Tensor) -> Tensor:
+    """Out of place the result is a truth value, which subtraction refuses."""
+    y = net.other(x)
+    y.gt_(0.1)
+    return x - y
+
+
+def narrow_in_place(net: Net, x: Tensor) -> Tensor:
+    """Out of place the result is as wide as what is added."""
+    y = net.other(x).half()
+    y.add_(x)
+    return y
+
+
 BODIES = [
-    add_in_place, relu_in_place, clamp_view, assign_slices, written_before_it_is_read,
+    power_in_place, compared_in_place, narrow_in_place, add_in_place, relu_in_place, clamp_view, assign_slices, written_before_it_is_read,
     through_a_view, out_argument, no_grad_inside, fixed_types, half_inside, several,
 ]  # fmt: skip
 
@@ -138,7 +159,11 @@ def folded(result: Reparameterized) -> int:
 def test_whatever_a_forward_does(body: Callable[[Net, Tensor], object]) -> None:
     network = lively(Net(body)).float()
     result = proven(network)
-    assert same(network, result, limit=2e-3 if body is half_inside else 2e-5)
+    x = torch.zeros(1, 3, 16, 16)
+    types = [output.dtype for output in answer(network, x)]
+    assert [output.dtype for output in flatten(result.model(x))] == types
+    half = body in (half_inside, narrow_in_place)
+    assert same(network, result, limit=2e-3 if half else 2e-5)
     assert folded(result) == 1
     assert result.proof.arithmetic == "float64"
 
@@ -290,9 +315,27 @@ class Random(nn.Module):
         return x + torch.randn_like(x)
 
 
-def test_random_answers_are_refused() -> None:
-    with pytest.raises(EquivalenceError):
-        proven(Random())
+class Dropping(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x)
+
+
+@pytest.mark.parametrize("kind", [Random, Dropping])
+def test_random_answers_are_refused(kind: type[nn.Module]) -> None:
+    with pytest.raises(ModelError, match="the same input differently every time"):
+        proven(kind())
+
+
+class OwnGenerator(nn.Module):
+    """Answers the same every time; `torch.export` takes it and makes what does not run."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn(3, 1, 1, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_program_that_does_not_run_is_refused() -> None:
+    with pytest.raises(ModelError, match="does not run"):
+        proven(OwnGenerator())
 
 
 class LongLevels(nn.Module):
