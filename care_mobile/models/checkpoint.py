@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..bundle import Weights, file_sha256
 from ..errors import CareError, CheckpointError, ModelError, UsageError
@@ -63,9 +64,10 @@ def load_weights(
 
     Raises:
         CheckpointError: for a file that is missing, damaged, hostile or for another network.
-        ModelError: if the network fails on these images.
+        ModelError: if the network fails on these images, or has weights without a shape.
         UsageError: for a malformed `random:SEED`.
     """
+    _check_built(model)
     if source == AS_BUILT:
         return Weights(source=AS_BUILT, random=False, sha256=_state_sha256(model))
     if source.startswith(_RANDOM):
@@ -85,6 +87,17 @@ def load_weights(
         entry=found.entry,
         entries=found.entries if len(found.entries) > 1 else (),
     )
+
+
+def _check_built(model: nn.Module) -> None:
+    """Lazy modules get their weights' shapes on first use, which is not ours to make."""
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(value):
+            raise ModelError(
+                f"the network is not built to the end: {name} has no shape yet",
+                "in your factory, run the network once on an image, such as torch.zeros(1, 3, "
+                "224, 224), before you return it",
+            )
 
 
 def _random(model: nn.Module, source: str, preprocessing: Preprocessing) -> Weights:

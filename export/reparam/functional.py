@@ -165,8 +165,11 @@ def _out_of_place(graph: fx.Graph) -> bool:
             return False
         if not isinstance(target, torch._ops.OpOverload):
             continue
-        if name_of(node) == "aten::batch_norm" and bool(node.args[5]):
-            return False  # in training: it writes its statistics
+        if name_of(node) == "aten::batch_norm" and bool(node.args[5]) and not _forgets(node):
+            return False
+        if _counts(node):
+            graph.erase_node(node)
+            continue
         if not target._schema.is_mutable:
             continue
         written = node.args[0]
@@ -182,6 +185,28 @@ def _out_of_place(graph: fx.Graph) -> bool:
     return True
 
 
+def _forgets(norm: fx.Node) -> bool:
+    """Take the statistics from a BatchNorm in training, which writes them and does not read them.
+
+    False where something else does.
+    """
+    kept = [node for node in norm.args[3:5] if isinstance(node, fx.Node)]
+    if any(node.op != "placeholder" or len(node.users) > 1 for node in kept):
+        return False
+    norm.args = (*norm.args[:3], None, None, *norm.args[5:])
+    return True
+
+
+def _counts(node: fx.Node) -> bool:
+    """Whether `node` only writes into state that nothing else reads, as a count of batches."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable or node.users:
+        return False
+    written = node.args[0] if node.args else None
+    alone = isinstance(written, fx.Node) and written.op == "placeholder" and len(written.users) == 1
+    return alone and _plain(target) is not None
+
+
 def _plain(target: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
     """The operator that returns what `target` writes into its first argument, if there is one."""
     schema = target._schema
@@ -192,6 +217,7 @@ def _plain(target: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
     packet = getattr(torch.ops.aten, name[:-1], None)
     for overload in packet.overloads() if packet is not None else ():
         found = getattr(packet, overload)
+        assert isinstance(found, torch._ops.OpOverload)
         if not found._schema.is_mutable and _takes(found) == _takes(target):
             return found
     return None

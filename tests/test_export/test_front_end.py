@@ -135,7 +135,8 @@ def narrow_in_place(net: Net, x: Tensor) -> Tensor:
 
 
 BODIES = [
-    power_in_place, compared_in_place, narrow_in_place, add_in_place, relu_in_place, clamp_view, assign_slices, written_before_it_is_read,
+    power_in_place, compared_in_place, narrow_in_place,
+    add_in_place, relu_in_place, clamp_view, assign_slices, written_before_it_is_read,
     through_a_view, out_argument, no_grad_inside, fixed_types, half_inside, several,
 ]  # fmt: skip
 
@@ -324,6 +325,33 @@ class Dropping(nn.Module):
 def test_random_answers_are_refused(kind: type[nn.Module]) -> None:
     with pytest.raises(ModelError, match="the same input differently every time"):
         proven(kind())
+
+
+class InTraining(nn.Module):
+    def __init__(self, reads: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.reads = reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        norm.num_batches_tracked.add_(1)
+        y = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, True)
+        return y * norm.running_var[:, None, None] if self.reads else y
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_batch_norm_in_training_forgets_statistics_that_nothing_reads(reads: bool) -> None:
+    """ExecuTorch has no form that writes them, and ONNX another meaning of it."""
+    network = InTraining(reads).eval()
+    found = program(network, torch.randn(1, 3, 8, 8))
+    kept = any(
+        isinstance(node.target, torch._ops.OpOverload)
+        and node.target._schema.name == "aten::batch_norm"
+        for node in found.graph.nodes
+    )
+    assert kept is not reads
+    assert same(network, proven(network))
 
 
 class OwnGenerator(nn.Module):

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from care_mobile import create_model, load_weights
-from care_mobile.errors import CheckpointError
+from care_mobile.errors import CheckpointError, ModelError
 from care_mobile.models.checkpoint import read_state_dict
 from care_mobile.models.lively import draw
 from care_mobile.terminal import run_command
@@ -456,3 +456,10 @@ def test_an_authors_checkpoint_loads_strictly(save: Save, lively_s0: nn.Module) 
     features = create_model("care_s0", features_only=True)
     load_weights(features, str(path))
     assert torch.equal(features.stem[0].weight, lively_s0.stem[0].weight)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("source", ["as-built", "random:0"])
+def test_a_network_whose_weights_have_no_shape_yet(source: str) -> None:
+    with pytest.raises(ModelError, match=r"not built to the end: 0\.weight has no shape"):
+        load_weights(nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d()), source)

@@ -95,3 +95,20 @@ def _where(condition: Tensor, x: Tensor, y: Tensor) -> Any:
 @formula(_ATEN.isinf.default)
 def _isinf(x: Tensor) -> Tensor:
     return torch.abs(x) == math.inf
+
+
+@formula(_ATEN.triu.default)
+def _triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    """coremltools subtracts the rest of the band, which makes NaN of a mask of infinities."""
+    return torch.where(_columns_less_rows(x) >= diagonal, x, torch.zeros((), dtype=x.dtype))
+
+
+@formula(_ATEN.tril.default)
+def _tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    """As `_triu`."""
+    return torch.where(_columns_less_rows(x) <= diagonal, x, torch.zeros((), dtype=x.dtype))
+
+
+def _columns_less_rows(x: Tensor) -> Tensor:
+    rows, columns = (torch.arange(side) for side in x.shape[-2:])
+    return columns - rows[:, None]

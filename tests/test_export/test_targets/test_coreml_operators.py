@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,14 @@ def _rows(x: Tensor) -> Tensor:
     return y
 
 
+def _causal(x: Tensor) -> Tensor:
+    """coremltools' triu makes NaN of infinities: it subtracts what it leaves out."""
+    mask = torch.full(x.shape[-2:], -math.inf).triu(1)
+    return (x + mask).softmax(-1) + x.triu(2) + x.tril(-1)
+
+
 COMPOSITE: dict[str, Callable[[Tensor], Any]] = {
+    "causal mask": _causal,
     "cosine": lambda x: F.cosine_similarity(x, x.flip(2), dim=1),
     "channel shuffle": lambda x: F.channel_shuffle(torch.cat([x, x], 1), 2),
     "and": lambda x: ((x > 0) & (x < 1)).float() + ((x > 0) | (x < -1)).float() * 2,
