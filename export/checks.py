@@ -112,7 +112,9 @@ def _check_data(request: ExportRequest) -> None:
             if value is not None:
                 raise UsageError(f"{option} needs labelled images", "add --data FOLDER")
     elif request.features_only:
-        raise UsageError("--data needs a classifier, not --features-only")
+        raise UsageError(
+            "--data needs a classifier, not --features-only", "leave out one of the two"
+        )
 
 
 def _check_normalization(request: ExportRequest) -> None:
@@ -169,7 +171,9 @@ def _check_labels(request: ExportRequest) -> None:
     if not labels:
         return
     if request.features_only:
-        raise UsageError("labels need a classifier, not --features-only")
+        raise UsageError(
+            "--labels needs a classifier, not --features-only", "leave out one of the two"
+        )
     check_names(labels, "--labels")
     if request.num_classes is not None:
         check_labels(labels, request.num_classes, f"--num-classes {request.num_classes}")

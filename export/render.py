@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -115,9 +116,20 @@ def _headline(network: NetworkResult) -> str:
         exact = f"every pass exact to {worst:.0e} in {arithmetic}"
         proof = f"; {before} operations -> {after}{less}, {exact}"
     return (
-        f"[bold]{network.model}[/] at {size}: {network.parameters / 1e6:.2f} M parameters, "
-        f"{network.macs / 1e9:.3f} G multiply-accumulates, {weights}{proof}"
+        f"[bold]{network.model}[/] at {size}: {_amount(network.parameters, 'M')} parameters, "
+        f"{_amount(network.macs, 'G')} multiply-accumulates, {weights}{proof}"
     )
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.{1 if size_bytes >= 10**5 else 4}f}"
+
+
+def _amount(count: int, unit: Literal["M", "G"]) -> str:
+    """`count` in millions or billions, or in full where that would leave less than two digits."""
+    scale, decimals = (10**6, 2) if unit == "M" else (10**9, 3)
+    value = f"{count / scale:.{decimals}f}"
+    return f"{value} {unit}" if count * 10 ** (decimals - 1) >= scale else f"{count:,}"
 
 
 def _passes(network: NetworkResult) -> Table:
@@ -191,7 +203,7 @@ def _bundles(report: ExportReport) -> Table:
         style = _STYLES[result.status]
         table.add_row(
             result.name,
-            f"{result.size_bytes / 1e6:.1f}" if result.size_bytes else "-",
+            _megabytes(result.size_bytes) if result.size_bytes else "-",
             _operations(result),
             _partitions(result),
             *_agreement(result.parity),

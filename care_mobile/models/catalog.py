@@ -119,9 +119,14 @@ def _from_factory(name: str, options: dict[str, Any]) -> nn.Module:
         refused = [f"--{key.replace('_', '-')}" for key in _refused(factory, wanted)]
         raise ModelError(
             f"model {name!r} failed: {type(error).__name__}: {error}",
-            f"leave {' and '.join(refused)} out: the factory does not take it" if refused else "",
+            f"leave {' and '.join(refused)} out: the factory does not take it"
+            if refused
+            else "it is called without arguments, except those given as options",
         ) from error
     if not isinstance(model, torch.nn.Module):
-        raise ModelError(f"model {name!r} returned {type(model).__name__}, not an nn.Module")
+        raise ModelError(
+            f"model {name!r} returned {type(model).__name__}, not an nn.Module",
+            "name a function that builds the network, or its class",
+        )
     network: nn.Module = model
     return network

@@ -104,7 +104,8 @@ def _random(model: nn.Module, source: str, preprocessing: Preprocessing) -> Weig
     seed = source.removeprefix(_RANDOM)
     if not seed.isdecimal() or len(seed) > _SEED_DIGITS or int(seed) >= 2**63:
         raise UsageError(
-            f"weights {source[:40]!r}: the seed is no whole number below 2^63", "write random:0"
+            f"weights {source[:40]!r}: the seed is no whole number from 0 to 2^63 - 1",
+            "write random:0",
         )
     try:
         draw(model, int(seed), examples(preprocessing))

@@ -168,3 +168,27 @@ def test_the_command_line(name: str) -> None:
         for p in command.params
     ]
     check_golden(f"export/command-{name.partition('.')[0]}.txt", "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "macs", "said"),
+    [
+        (7_340_000, 717_796_096, "7.34 M parameters, 0.718 G multiply-accumulates"),
+        (229_940, 4_600_123, "0.23 M parameters, 4,600,123 multiply-accumulates"),
+        (242, 55_312, "242 parameters, 55,312 multiply-accumulates"),
+        (0, 0, "0 parameters, 0 multiply-accumulates"),
+    ],
+)
+def test_small_networks_are_not_rounded_to_nothing(parameters: int, macs: int, said: str) -> None:
+    network = NetworkResult(
+        model="tiny", resolution=SIZE, parameters=parameters, macs=macs,
+        weights="as-built", random_weights=False, passes=(), target_passes={}, opaque={},
+    )  # fmt: skip
+    assert said in render._headline(network)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(1_874, "0.0019"), (99_999, "0.1000"), (15_700_000, "15.7")]
+)
+def test_small_files_are_not_rounded_to_nothing(size: int, said: str) -> None:
+    assert render._megabytes(size) == said

@@ -159,3 +159,10 @@ def test_an_option_the_factory_does_not_take(own: str) -> None:
 def test_slug_is_a_plain_file_name(name: str, want: str) -> None:
     assert slug(name) == want
     assert catalog.slug(want) == want
+
+
+@pytest.mark.parametrize("name", ["fails", "returns_text"])
+def test_a_factory_that_gives_no_network_is_told_what_to_do(own: str, name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        create_model(f"{own}:{name}")
+    assert caught.value.hint
