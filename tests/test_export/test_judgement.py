@@ -122,6 +122,15 @@ def test_a_planted_error_on_a_flat_image_fails(
     assert not judge(truth, truth + 0.5, limit, textured=False, ordinary_peak=3.0).passed
 
 
+def test_a_flat_image_is_held_to_what_ordinary_images_are() -> None:
+    """ExecuTorch's instance normalisation of a flat image: its mean by some ten roundings apart."""
+    truth = 1e-7 * values(0, 4, 1000)
+    noise = values(1, 4, 1000)
+    near = judge(truth, truth + 2e-5 * noise, FP32, textured=False, ordinary_peak=1.0)
+    far = judge(truth, truth + 5e-5 * noise, FP32, textured=False, ordinary_peak=1.0)
+    assert near.passed and not far.passed
+
+
 def test_nearly_zero_excuses_nothing_on_images_with_texture() -> None:
     want = np.zeros((1, 10))
     found = judge(want, want + 1e-5, FP32, ordinary_peak=3.0)
