@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,7 +229,9 @@ def _calibration(request: ExportRequest, preprocessing: Preprocessing, path: Pat
 def _save(program: ExportedProgram, path: Path) -> None:
     # Through memory: when a disk is full, torch's own file writer ends the whole process.
     stream = io.BytesIO()
-    torch.export.save(program, stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tensors that share memory, which it copes with
+        torch.export.save(program, stream)
     try:
         path.write_bytes(stream.getbuffer())
     except OSError as error:

@@ -111,7 +111,8 @@ def _headline(network: NetworkResult) -> str:
     if not every:
         proof = "; no reparameterization"
     elif not any(entry.places for entry in every):
-        proof = f"; {before} operations, no pass found a place"
+        count = "1 operation" if before == 1 else f"{before} operations"
+        proof = f"; {count}, no pass found a place"
     else:
         exact = f"every pass exact to {worst:.0e} in {arithmetic}"
         proof = f"; {before} operations -> {after}{less}, {exact}"

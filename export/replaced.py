@@ -64,8 +64,11 @@ def _facts(manifest: Manifest, hashed: bool) -> dict[str, str]:
     for kind, specs in (("input", manifest.inputs), ("output", manifest.outputs)):
         facts |= {f"{kind} {s.name}": f"{s.kind} {s.dtype} {_shape(s.shape)}" for s in specs}
     facts |= {f"option {name}": str(value) for name, value in manifest.options.items()}
-    facts |= {f"pass {entry.name}": f"{entry.places} places" for entry in manifest.passes}
-    facts |= {f"rewrite {name}": f"{places} places" for name, places in manifest.rewrites.items()}
+    # Nothing was done where there was no place, and where there was no such pass.
+    passes = {entry.name: entry.places for entry in manifest.passes if entry.places}
+    rewrites = {name: places for name, places in manifest.rewrites.items() if places}
+    facts |= {f"pass {name}": f"{places} places" for name, places in passes.items()}
+    facts |= {f"rewrite {name}": f"{places} places" for name, places in rewrites.items()}
     if manifest.calibration:
         found = manifest.calibration
         facts["calibration"] = f"{found.images} of {found.source}, seed {found.seed}"

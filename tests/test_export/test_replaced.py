@@ -44,6 +44,14 @@ def test_every_fact_that_decides_is_compared(tmp_path: Path) -> None:
     ]
 
 
+def test_what_found_no_place_is_no_difference(tmp_path: Path) -> None:
+    idle = PassReport(
+        name="fold", places=0, relative_error=0.0, operations_before=9, operations_after=9
+    )
+    after = {"passes": (idle,), "rewrites": {"means": 0}}
+    assert differences(tmp_path, {"passes": (), "rewrites": {}}, after) == []
+
+
 def test_other_values_of_one_name_differ_where_both_are_known(tmp_path: Path) -> None:
     one = {"weights": Weights(source="as-built", random=False, sha256="a" * 64)}
     two = {"weights": Weights(source="as-built", random=False, sha256="b" * 64)}
