@@ -333,7 +333,8 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        """Name of its folder, also while that is being written."""
+        return re.sub(rf"^{re.escape(PARTIAL)}\d+-new-", "", self.path.name)
 
     @property
     def model_path(self) -> Path:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from care_mobile import bundle as bundles
-from care_mobile.errors import CareError
+from care_mobile.errors import CareError, ModelError
 from care_mobile.processes.scratch import scratch as scratch_folder
 from care_mobile.requirements import load
 
@@ -78,7 +78,8 @@ def export_bundles(
                     scratch,
                     lambda step, s=label: on_prepare(s, step),  # type: ignore[misc]
                 )
-            except CareError as error:
+            except Exception as raised:  # whatever a user's network, or a defect of ours, raises
+                error = _as_refusal(label, raised)
                 refused.append(error)
                 if len(refused) == len(subjects):
                     raise refused[0] from None
@@ -113,6 +114,16 @@ def export_bundles(
         absent=request.absent(),
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _as_refusal(label: str, raised: Exception) -> CareError:
+    """An error for users, so that one network does not lose the others."""
+    if isinstance(raised, CareError):
+        return raised
+    line = (str(raised).strip() or "no message").splitlines()[0]
+    error = ModelError(f"{label}: {type(raised).__name__}: {line}", "please report it")
+    error.__cause__ = raised
+    return error
 
 
 def _done(result: BundleResult) -> Future[BundleResult]:

@@ -144,10 +144,14 @@ class _Asked:
     def _error(self, probe_set: str, refusal: _Refusal) -> ModelError:
         form = self._preprocessing
         if refusal.error is not None:
+            line = _first_line(refusal.error)
+            hint = "check --resolution, --in-channels, and --mean and --std, which say what it eats"
+            if "required positional argument" in line or "required keyword-only" in line:
+                hint = "only networks of one image are served: give its other arguments defaults"
             error = ModelError(
                 f"the network fails on an input of {form.channels} channels and "
-                f"{form.resolution} px ({probe_set}): {_first_line(refusal.error)}",
-                "check --resolution, --in-channels, and --mean and --std, which say what it eats",
+                f"{form.resolution} px ({probe_set}): {line}",
+                hint,
             )
             error.__cause__ = refusal.error
             return error

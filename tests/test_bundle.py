@@ -647,3 +647,9 @@ def test_files_are_listed_with_the_manifest_left_out(tmp_path: Path) -> None:
     for name in (MANIFEST, "model", f"inner/{MANIFEST}"):
         (tmp_path / name).write_bytes(b"12")
     assert list(list_files(tmp_path)) == [f"inner/{MANIFEST}", "model"]
+
+
+def test_a_bundle_that_is_being_written_has_its_name_already(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path)
+    assert Bundle(tmp_path / ".partial-4711-new-net-onnx-fp32", manifest).name == "net-onnx-fp32"
+    assert Bundle(tmp_path / "net-onnx-fp32", manifest).name == "net-onnx-fp32"

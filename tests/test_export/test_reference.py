@@ -162,3 +162,14 @@ def test_a_network_that_does_not_run_in_float64_is_moved_in_float32() -> None:
     network = FixedType().eval()
     truth = reference("net", network, NORMAL, 0, whole=False)
     assert len(Rounding(network, NORMAL, truth.inputs).moved("seeded", 24)) == 2
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + y
+
+
+def test_a_network_of_two_inputs_is_told_that_one_is_served() -> None:
+    with pytest.raises(ModelError, match="required positional argument: 'y'") as caught:
+        asked(TwoInputs)
+    assert "one image" in caught.value.hint
