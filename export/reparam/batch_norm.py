@@ -38,10 +38,15 @@ def _leave_others(network: Network) -> None:
     """Note the normalisations that are no modules, since their statistics are no constants."""
     for node in network.graph.nodes:
         name = name_of(node)
-        if name in ("aten::batch_norm", "aten::_native_batch_norm_legit_no_training"):
-            network.leave(node, "its weights are no constants in float32")
-        elif "batch_norm" in name:
-            network.leave(node, "it normalises by the statistics of the batch")
+        if "batch_norm" not in name:
+            continue
+        running = name.endswith("no_training") or (name == "aten::batch_norm" and not node.args[5])
+        network.leave(
+            node,
+            "its weights are no constants in float32"
+            if running
+            else "it normalises by the statistics of the batch",
+        )
 
 
 def _into_previous(network: Network) -> None:
