@@ -116,6 +116,11 @@ class RuntimeFailure(CareError):
 INTERRUPTED = 130
 
 
+def first_line(error: BaseException, otherwise: str = "") -> str:
+    """The first line of what a library's error says; if nothing, `otherwise` or its type."""
+    return (str(error).strip() or otherwise or type(error).__name__).splitlines()[0]
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not in `known`, with the nearest ones."""
     choices = sorted(known)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
 
-from .errors import MissingDependencyError
+from .errors import MissingDependencyError, first_line
 
 TOOLS = ("torch", "coremltools", "onnx", "onnxscript", "onnxruntime", "executorch", "numpy")
 """Distributions whose versions decide what a bundle contains."""
@@ -77,7 +77,7 @@ def why_not(module: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == top and _version_of(top) is None:
         return "is not installed"
     kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
-    first = (str(error).strip() or "no message").splitlines()[0]
+    first = first_line(error, "no message")
     return f"cannot be loaded: {kind}{first[:_MOST]}"
 
 

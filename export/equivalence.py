@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from care_mobile import bundle
 from care_mobile.bundle import LeftAlone
-from care_mobile.errors import CareError
+from care_mobile.errors import CareError, first_line
 from care_mobile.inputs import Preprocessing
 from care_mobile.models.lively import draw, examples
 
@@ -160,7 +160,7 @@ def _tried(
     try:
         return [_apply(rule, subject, x, refused, most) for subject in subjects], ""
     except Exception as error:  # a network of a form that the pass was not written for
-        line = (str(error).strip() or "no message").splitlines()[0]
+        line = first_line(error, "no message")
         return None, f"{type(error).__name__}: {line}"
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from care_mobile import bundle as bundles
-from care_mobile.errors import CareError, ModelError
+from care_mobile.errors import CareError, ModelError, first_line
 from care_mobile.processes.scratch import scratch as scratch_folder
 from care_mobile.requirements import load
 
@@ -120,7 +120,7 @@ def _as_refusal(label: str, raised: Exception) -> CareError:
     """An error for users, so that one network does not lose the others."""
     if isinstance(raised, CareError):
         return raised
-    line = (str(raised).strip() or "no message").splitlines()[0]
+    line = first_line(raised, "no message")
     error = ModelError(f"{label}: {type(raised).__name__}: {line}", "please report it")
     error.__cause__ = raised
     return error

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from care_mobile.errors import CareError, ModelError
+from care_mobile.errors import CareError, ModelError, first_line
 from care_mobile.inputs import Array, Preprocessing, pixel_probe_sets, probe_sets
 
 from . import probes
@@ -203,4 +203,4 @@ def _broken_weight(model: nn.Module) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return first_line(error).rstrip(".")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from care_mobile.errors import EquivalenceError, ModelError
+from care_mobile.errors import EquivalenceError, ModelError, first_line
 from care_mobile.inputs import InputRange, Preprocessing, sample_photos
 
 from .bounds import FLOAT32, FLOAT64, Arithmetic, Bounds
@@ -99,7 +99,8 @@ def subject(model: nn.Module, source: Captured, preprocessing: Preprocessing) ->
     Raises:
         EquivalenceError: if the program is not what the network computes.
     """
-    held = _hold(model, source.program, source.x)
+    _hold(model, source.program, source.x)
+    held = FLOAT32.name
     exact, arithmetic, reason = _widened(source.program, source.x)
     if arithmetic is FLOAT64 and _agrees_doubled(model, exact, source.x):
         held = FLOAT64.name
@@ -169,7 +170,7 @@ def _finite(output: Tensor) -> bool:
     return not output.is_floating_point() or bool(torch.isfinite(output).all())
 
 
-def _hold(model: nn.Module, graph: fx.GraphModule, x: Tensor) -> str:
+def _hold(model: nn.Module, graph: fx.GraphModule, x: Tensor) -> None:
     """Compare the program with the eager network in their own types.
 
     Raises:
@@ -181,7 +182,7 @@ def _hold(model: nn.Module, graph: fx.GraphModule, x: Tensor) -> str:
     try:
         have = _answers(graph, plain)
     except Exception as error:  # what torch.export captures need not run
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         raise ModelError(
             f"the program that torch.export makes of the network does not run: {line}",
             "look for what is no tensor operation, such as a random generator of its own",
@@ -200,7 +201,6 @@ def _hold(model: nn.Module, graph: fx.GraphModule, x: Tensor) -> str:
             f"network by {difference.relative:.1e} of the largest value",
             "please report it with the network",
         )
-    return FLOAT32.name
 
 
 @torch.no_grad()
@@ -217,7 +217,7 @@ def _widened(graph: fx.GraphModule, x: Tensor) -> tuple[fx.GraphModule, Arithmet
     except NotDouble as problem:
         return graph, FLOAT32, str(problem)
     except Exception as error:  # operators without a kernel for float64
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         return graph, FLOAT32, f"it does not run in float64: {line}"
     floats = [(a, b) for a, b in zip(plain, wide, strict=True) if a.is_floating_point()]
     # Where rounding grows without bound, float32 is what differs.
@@ -250,7 +250,7 @@ def _lifted(
         graph = lifted(copy.deepcopy(exact))
         difference = bounds.difference(want, _answers(graph, x))
     except Exception as error:  # an operator in a form that lifting does not know
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         return exact, {"the network": f"its layers were not recognised: {line}"}
     if difference.is_rounding:
         return graph, {}

@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 
 from care_mobile import importing
-from care_mobile.errors import CareError, MissingDependencyError, OutputError, TargetError
+from care_mobile.errors import (
+    CareError,
+    MissingDependencyError,
+    OutputError,
+    TargetError,
+    first_line,
+)
 from care_mobile.evaluation.dataset import Dataset, open_dataset
 from care_mobile.half_precision import HalfPrecision
 from care_mobile.inputs import Array
@@ -240,7 +246,7 @@ def _answer(request: dict[str, Any], target: Target) -> dict[str, Any]:
             exit_code=OutputError.exit_code,
         )
     except Exception as error:  # converters raise anything
-        first = (str(error).strip() or "no message").splitlines()[0]
+        first = first_line(error, "no message")
         failure = Failure(
             message=f"{target.name}: {type(error).__name__}: {first}",
             hint="care-doctor shows versions that work together",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..bundle import Weights, file_sha256
-from ..errors import CareError, CheckpointError, ModelError, UsageError
+from ..errors import CareError, CheckpointError, ModelError, UsageError, first_line
 from ..inputs import IMAGENET_MEAN, Preprocessing, Resolution
 from ..requirements import load
 from .catalog import AS_BUILT, CARE_MODELS, create_model
@@ -112,7 +112,7 @@ def _random(model: nn.Module, source: str, preprocessing: Preprocessing) -> Weig
     except CareError:
         raise
     except Exception as error:  # whatever a user's network raises
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first = first_line(error)
         raise ModelError(
             f"the network fails on an input of {preprocessing.channels} channels and "
             f"{preprocessing.resolution} px (photos): {first}",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from care_mobile.errors import TargetError
+from care_mobile.errors import TargetError, first_line
 
 _CONVERTING = re.compile(r"converting '(?P<operator>[^']+)' op")
 
@@ -38,7 +38,7 @@ def naming_the_operator(model: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # ValueError, AssertionError, NotImplementedError and others
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         at = f" at the operator {listener.operator}" if listener.operator else ""
         raise TargetError(
             f"coremltools cannot convert {model}{at}: {reason}",
