@@ -26,6 +26,7 @@ from .errors import BundleError, OutputError
 from .files import read_small
 from .frozen import Count, Frozen, Name, first_problem
 from .inputs import Preprocessing
+from .processes.children import unfinished
 from .processes.owners import abandoned
 from .text import is_line, shortened
 
@@ -512,7 +513,8 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        yield partial
+        with unfinished(partial):
+            yield partial
         try:
             if path.exists():
                 path.rename(old)

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +27,7 @@ _lock = threading.Lock()
 _running: set[int] = set()
 _janitor: subprocess.Popen[bytes] | None = None
 _folder: Path | None = None
+_unfinished: set[Path] = set()
 
 Stream = IO[Any] | int | None
 
@@ -83,11 +84,23 @@ def finish(process: subprocess.Popen[bytes]) -> int:
 
 
 def end_all() -> None:
-    """Kill all that was started and remove the scratch folder, without waiting for anything."""
+    """Kill all that was started, remove the scratch folder and what is half written, without
+    waiting for anything."""
     for group in tuple(_running):
         janitor.kill_group(group)
-    if _folder is not None:
-        shutil.rmtree(_folder, ignore_errors=True)
+    for folder in (*_unfinished, _folder):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def unfinished(folder: Path) -> Iterator[None]:
+    """Have `end_all` remove `folder`, as long as the block lasts."""
+    _unfinished.add(folder)
+    try:
+        yield
+    finally:
+        _unfinished.discard(folder)
 
 
 def tidy(folder: Path) -> None:

@@ -93,3 +93,21 @@ def test_a_command_ends_whatever_it_does_and_leaves_nothing(
     assert process.returncode == 128 + number
     assert said.endswith("interrupted; what was finished is intact\n")
     assert list(tmp_path.iterdir()) == []
+
+
+WRITING = """from pathlib import Path; from care_mobile.bundle import writing
+    with writing(Path({path!r})) as folder:
+        (folder / "model").write_bytes(b"half"); """
+
+
+def test_a_command_that_is_ended_by_force_leaves_nothing_half_written(tmp_path: Path) -> None:
+    body = WRITING.format(path=str(tmp_path / "out" / "bundle")) + SWALLOWED
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(body=body)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        assert list((tmp_path / "out").iterdir()) != []
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+    assert list((tmp_path / "out").iterdir()) == []
