@@ -1,0 +1,229 @@
+"""Lines that somebody else wrote, read with bounds: of a round's file, and of a record.
+
+A file is huge, cut off in mid-line, of another session, out of order or full of garbage until it
+has been shown not to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+
+from care_mobile.errors import CareError
+from care_mobile.frozen import Frozen, first_problem
+
+from .base import Contract
+from .events import (
+    EVENTS,
+    Block,
+    Checked,
+    End,
+    Event,
+    Failed,
+    Hello,
+    Loaded,
+    PacedRun,
+    SustainedRun,
+    Warm,
+)
+from .plan import Plan, Round
+from .record import LINES, Landed, Launched, Session, SessionOpened, fold
+
+MAX_LINE_BYTES = 64 * 2**20
+MAX_ROUND_BYTES = 2**29
+MAX_RECORD_BYTES = 2**31
+MAX_LINES = 1_000_000
+
+
+class RecordError(CareError):
+    """A record that is damaged, of another format, or does not belong to another one."""
+
+    exit_code = 5
+
+
+class ProtocolError(CareError):
+    """A harness broke the protocol; `code` says how, for programs."""
+
+    exit_code = 5
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
+class _Head(Frozen):
+    model_config = ConfigDict(extra="ignore", strict=True)
+    event: str
+
+
+def lines_of(file: Path, most_bytes: int) -> Iterator[tuple[bytes, bool]]:
+    """Lines without their ends, and whether each was ended; never more than a line in memory.
+
+    Raises:
+        ProtocolError: `too-large` for a file or line beyond its bound.
+        OSError: if it cannot be read.
+    """
+    total = 0
+    with file.open("rb") as stream:
+        while line := stream.readline(MAX_LINE_BYTES + 1):
+            total += len(line)
+            if len(line) > MAX_LINE_BYTES or total > most_bytes:
+                raise ProtocolError("too-large", f"{file.name} is too large")
+            yield line.rstrip(b"\r\n"), line.endswith(b"\n")
+
+
+def parse(line: bytes, kinds: dict[str, type[Any]]) -> Any | None:
+    """The event in a line; None for one of a kind that is not known.
+
+    Raises:
+        ProtocolError: `garbled` if it is none.
+    """
+    try:
+        kind = kinds.get(_Head.model_validate_json(line).event)
+        return None if kind is None else kind.model_validate_json(line)
+    except ValidationError as error:
+        raise ProtocolError("garbled", f"a line is no event: {first_problem(error)}") from error
+
+
+@dataclass(frozen=True)
+class RoundFile:
+    """The events of a round's file. `unknown` counts lines of kinds that this version lacks."""
+
+    events: tuple[Event, ...]
+    unknown: int
+    ended: bool
+
+
+def read_round(file: Path, plan: Plan, planned: Round, launch: str) -> RoundFile:
+    """What a harness wrote in one launch; what was cut off comes without its `end`.
+
+    Raises:
+        ProtocolError: if it is not of this launch or breaks the protocol.
+        OSError: if it cannot be read.
+    """
+    order = _Order(plan, planned, launch)
+    events: list[Event] = []
+    unknown = 0
+    for number, (line, whole) in enumerate(lines_of(file, MAX_ROUND_BYTES)):
+        if not whole:
+            break  # cut off in mid-line
+        if number >= MAX_LINES:
+            raise ProtocolError("too-large", f"{file.name} has more than {MAX_LINES} lines")
+        event = parse(line, EVENTS)
+        if event is None and number:
+            unknown += 1
+        else:
+            events.append(order.check(number, event))
+    return RoundFile(tuple(events), unknown, order.ended)
+
+
+class _Order:
+    """Where events can stand. `check` gives an event back, or raises ProtocolError."""
+
+    def __init__(self, plan: Plan, planned: Round, launch: str) -> None:
+        self._planned = planned
+        self._hello = (plan.session, planned.number, launch)
+        self._at_ns = 0
+        self._stage: dict[int, str] = {}
+        """`loaded`, `warm` or `failed` by cell."""
+        self._last: Block | None = None
+        self.ended = False
+
+    def check(self, number: int, event: Event | None) -> Event:
+        where = f"line {number + 1}"
+        if self.ended:
+            raise ProtocolError("after-end", "lines follow the end")
+        if event is None or isinstance(event, Hello) != (number == 0):
+            raise ProtocolError("no-hello", "the first line, and no other, is hello")
+        if event.n != number:
+            raise ProtocolError("out-of-order", f"{where} says that it is line {event.n + 1}")
+        if event.at_ns < self._at_ns:
+            raise ProtocolError("time-went-back", f"{where} is earlier than the one before it")
+        self._at_ns = event.at_ns
+        if isinstance(event, Hello):
+            if (event.session, event.round, event.launch) != self._hello:
+                raise ProtocolError("stale", f"the file is of launch {event.launch}, not of this")
+        elif isinstance(event, Block):
+            self._check_block(event)
+        elif isinstance(event, End):
+            self.ended = True
+            if event.events != number:
+                raise ProtocolError("lines-missing", f"its end says {event.events} lines")
+        else:
+            self._check_cell(event, where)
+        return event
+
+    def _check_cell(self, event: Event, where: str) -> None:
+        cell: int | None = getattr(event, "cell", None)
+        if cell is None:
+            return
+        if cell not in self._planned.cells:
+            raise ProtocolError("unknown-cell", f"{where} is about cell {cell}, not of the round")
+        stage = self._stage.get(cell, "")
+        needed = {Loaded: ("",), Warm: ("loaded",), Checked: ("loaded", "warm")}
+        needed |= {PacedRun: ("warm",), SustainedRun: ("warm",)}
+        if stage not in needed.get(type(event), (stage,)) or (stage == "failed"):
+            raise ProtocolError("wrong-order", f"{where} comes out of turn for cell {cell}")
+        self._stage[cell] = _STAGES.get(type(event), stage)
+
+    def _check_block(self, block: Block) -> None:
+        if block.block >= len(self._planned.blocks):
+            raise ProtocolError("unknown-block", f"block {block.block} is not in the plan")
+        living = [c for c in self._planned.blocks[block.block] if self._stage.get(c) == "warm"]
+        if [burst.cell for burst in block.bursts] != living:
+            raise ProtocolError("wrong-order", f"block {block.block} does not keep the order")
+        turns = {(0, 0)}
+        if self._last is not None:
+            turns = {(self._last.block + 1, 0)}
+            if self._last.rejected is not None:
+                turns.add((self._last.block, self._last.attempt + 1))
+        if (block.block, block.attempt) not in turns:
+            raise ProtocolError("wrong-order", f"block {block.block} comes out of turn")
+        self._last = block
+
+
+_STAGES: dict[type[Event], str] = {Loaded: "loaded", Warm: "warm", Failed: "failed"}
+
+
+def read_session(file: Path) -> Session:
+    """The record in `file`.
+
+    Raises:
+        RecordError: if it is none, or is damaged before its last line.
+    """
+    try:
+        return _read_session(file)
+    except OSError as error:
+        raise RecordError(f"{file}: {error.strerror}", "name a record") from error
+    except ProtocolError as error:
+        raise RecordError(f"{file}: {error}", "measure again") from error
+
+
+def _read_session(file: Path) -> Session:
+    lines = lines_of(file, MAX_RECORD_BYTES)
+    first = next(lines, None)
+    opened = parse(first[0], LINES) if first and first[1] else None
+    if not isinstance(opened, SessionOpened):
+        raise RecordError(f"{file} is no record: its first line is no session", "name a record")
+    found: list[Contract] = []
+    for line, whole in lines:
+        if not whole:
+            break  # the power went
+        event = parse(line, LINES)
+        if event is not None:
+            _check_line(event, opened.plan)
+            found.append(event)
+    return fold(opened, found)
+
+
+def _check_line(event: Contract, plan: Plan) -> None:
+    number = event.round if isinstance(event, Launched | Landed) else 0
+    if number >= len(plan.rounds):
+        raise ProtocolError("unknown-round", f"round {number} is not in the plan")
+    cell = getattr(event, "cell", None)
+    if cell is not None and cell >= len(plan.cells):
+        raise ProtocolError("unknown-cell", f"cell {cell} is not in the plan")
