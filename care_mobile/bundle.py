@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -18,16 +17,26 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from .errors import BundleError, OutputError
 from .files import read_small
 from .frozen import Count, Frozen, Name, first_problem
 from .inputs import Preprocessing
+from .probes import MAX_PROBES, Probe, in_folder
 from .processes.children import unfinished
 from .processes.owners import abandoned
+from .tensors import (
+    MAX_ELEMENTS,
+    MAX_INPUT_ELEMENTS,
+    MAX_RANK,
+    NUMBERS,
+    Side,
+    elements,
+    is_float,
+)
 from .text import is_line, shortened
 
 MANIFEST = "manifest.json"
@@ -45,21 +54,6 @@ class Weights(Frozen):
     entries: tuple[str, ...] = Field((), description="keys of all, where the file holds several")
 
 
-MAX_RANK = 16
-MAX_SIDE = 2**31 - 1
-MAX_ELEMENTS = 2**40
-MAX_INPUT_ELEMENTS = 2**28
-"""Limits of a tensor that a manifest may describe; an input is made and held here, 1 GiB in
-float32."""
-
-NUMBERS = frozenset(
-    ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
-) | {"float16", "float32", "float64"}
-"""Element types that inputs can have, as numpy calls them."""
-
-Side = Annotated[int, Field(ge=0, le=MAX_SIDE)]
-
-
 class TensorSpec(Frozen):
     """A named input or output, as the file has it. A `None` in `shape` is a free dimension.
 
@@ -73,17 +67,18 @@ class TensorSpec(Frozen):
     dtype: str = Field("float32", pattern=r"^[a-z][a-z0-9_]{0,31}$")
     kind: Literal["tensor", "image", "string", "dictionary"] = "tensor"
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of `shape` is one of these; a free dimension takes any side."""
+        return len(shape) == len(self.shape) and all(
+            want in (None, have) for want, have in zip(self.shape, shape, strict=True)
+        )
+
     @field_validator("shape")
     @classmethod
     def _of_this_world(cls, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         if elements(shape) > MAX_ELEMENTS:
             raise ValueError(f"a tensor has at most {MAX_ELEMENTS} elements")
         return shape
-
-
-def elements(shape: tuple[int | None, ...]) -> int:
-    """Elements of a tensor, free dimensions taken as 1."""
-    return math.prod(1 if side is None else side for side in shape)
 
 
 class LeftAlone(Frozen):
@@ -281,8 +276,17 @@ class Manifest(Frozen):
         description="layers that an integer precision left in float, by node; in fp16 operations "
         "whose results stay in fp32",
     )
+    probes: tuple[Probe, ...] = Field(
+        (), max_length=MAX_PROBES, description="inputs and the reference's answers, as raw tensors"
+    )
+    probes_left_out: dict[str, str] = Field(
+        default_factory=dict, description="what is not among the probes, and why"
+    )
     model_file: str
     files: dict[str, FileEntry]
+    content_sha256: str = Field(
+        "", description="of the files that are run: the bundle's identity; see docs/bundles.md"
+    )
     created: datetime
     integrity: str = Field("", description="sha256 of this manifest with this field empty")
 
@@ -296,6 +300,12 @@ class Manifest(Frozen):
                 raise ValueError(f"input {spec.name!r} has more than {MAX_INPUT_ELEMENTS} elements")
         return inputs
 
+    @model_validator(mode="after")
+    def _probes_fit(self) -> Manifest:
+        for probe in self.probes:
+            _check_probe(self, probe)
+        return self
+
     @property
     def arrays(self) -> tuple[TensorSpec, ...]:
         """The outputs that runtimes give, in their order: a label, which is no array, is none."""
@@ -308,12 +318,55 @@ class Manifest(Frozen):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the model, manifest not counted."""
-        return sum(entry.size_bytes for entry in self.files.values())
+        """Bytes of the model: of the files that are run."""
+        return sum(entry.size_bytes for name, entry in self.files.items() if not in_folder(name))
 
     def sealed(self) -> Manifest:
-        """A copy whose `integrity` matches its content."""
-        return self.model_copy(update={"integrity": digest(self.model_dump(mode="json"))})
+        """A copy whose `content_sha256` matches its files and `integrity` all of it."""
+        named = self.model_copy(
+            update={"content_sha256": content_digest(self.model_file, self.files)}
+        )
+        return named.model_copy(update={"integrity": digest(named.model_dump(mode="json"))})
+
+
+def _check_probe(manifest: Manifest, probe: Probe) -> None:
+    """Hold a probe against what the manifest says of its files, inputs and outputs.
+
+    Raises:
+        ValueError: if they do not fit.
+    """
+    told = f"probe {shortened(probe.name)!r}"
+    for tensor in probe.tensors:
+        entry = manifest.files.get(tensor.file)
+        if entry is None:
+            raise ValueError(f"{told}: {shortened(tensor.file)!r} is not among the files")
+        if entry.size_bytes != tensor.size_bytes:
+            raise ValueError(
+                f"{told}: {shortened(tensor.file)!r} has {entry.size_bytes} bytes, "
+                f"not {tensor.size_bytes} as its shape and type say"
+            )
+    if [tensor.name for tensor in probe.inputs] != [spec.name for spec in manifest.inputs]:
+        raise ValueError(f"{told} has other inputs than the bundle")
+    arrays = {spec.name: spec for spec in manifest.arrays}
+    if any(tensor.name not in arrays for tensor in probe.outputs):
+        raise ValueError(f"{told} has an output that the bundle has not")
+    for tensor, spec in zip(probe.inputs, manifest.inputs, strict=True):
+        dtype = "float32" if spec.kind == "image" else spec.dtype
+        if tensor.dtype != dtype or not spec.takes(tensor.shape):
+            raise ValueError(f"{told}: input {tensor.name!r} is not what the bundle takes")
+    for tensor in probe.outputs:
+        spec = arrays[tensor.name]
+        if is_float(tensor.dtype) != is_float(spec.dtype) or not spec.takes(tensor.shape):
+            raise ValueError(f"{told}: output {tensor.name!r} is not what the bundle gives")
+
+
+def content_digest(model_file: str, files: Mapping[str, FileEntry]) -> str:
+    """Hex SHA-256 that says which files are run, whatever lies beside them and whenever it was
+    made: of the model file's name and a line for every file outside `probes/`, sorted by the UTF-8
+    bytes of its path; `docs/bundles.md` has the form."""
+    run = {name: entry for name, entry in files.items() if not in_folder(name)}
+    lines = [model_file, *(f"{run[name].sha256}  {name}" for name in sorted(run, key=str.encode))]
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def digest(content: Mapping[str, object]) -> str:
@@ -343,8 +396,18 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the model, manifest not counted."""
+        """Bytes of the model: of the files that are run."""
         return self.manifest.size_bytes
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files.
+
+        Raises:
+            BundleError: if the manifest lists none of that name, or it leads out of the folder.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path}: {shortened(name)!r} is not listed", _AGAIN)
+        return _inside(self.path, name)
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
@@ -358,6 +421,8 @@ class Bundle:
             raise BundleError(f"{path} lists more than {MAX_FILES} files", _UNTRUSTED)
         for name, entry in manifest.files.items():
             _check_file(path, name, entry)
+        if in_folder(manifest.model_file):
+            raise BundleError(f"{path}: the model file lies among the probes", _UNTRUSTED)
         if manifest.model_file not in {_top(name) for name in manifest.files} | set(manifest.files):
             told = repr(shortened(manifest.model_file))
             raise BundleError(f"{path}: model file {told} is not listed", _AGAIN)
@@ -385,9 +450,9 @@ def read_manifest(path: Path) -> Manifest:
             raise BundleError(
                 f"{path} is not a bundle: no {MANIFEST} in it", "name a bundle's folder"
             )
-        content = read_small(file, MAX_MANIFEST_BYTES)
-        manifest = Manifest.model_validate_json(content)
-        written = json.loads(content)
+        text = read_small(file, MAX_MANIFEST_BYTES)
+        manifest = Manifest.model_validate_json(text)
+        written = json.loads(text)
     except ValidationError as error:
         raise BundleError(f"{file}: {first_problem(error)}", _AGAIN) from error
     except (ValueError, RecursionError) as error:  # what pydantic takes and json does not
@@ -396,7 +461,10 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{file}: {error.strerror}", "check its name and permissions") from error
     if manifest.integrity != digest(written):
         raise BundleError(f"{file} was altered after it was written", _AGAIN)
-    return manifest
+    content = content_digest(manifest.model_file, manifest.files)
+    if manifest.content_sha256 not in ("", content):  # bundles had none at first
+        raise BundleError(f"{file}: content_sha256 is not of the files it lists", _UNTRUSTED)
+    return manifest.model_copy(update={"content_sha256": content})
 
 
 def find_bundles(folder: Path) -> list[Path]:

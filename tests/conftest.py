@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from manifests import manifest_of
+from manifests import manifest_of, put_probe
 
 from care_mobile.bundle import write_manifest, writing
 
@@ -66,11 +66,17 @@ def write_bundle(tmp_path: Path) -> WriteBundle:
     """Writes a bundle and returns its folder; `changes` replace fields of its manifest."""
 
     def write(
-        name: str = "tiny", content: bytes = b"no model", path: Path | None = None, **changes: Any
+        name: str = "tiny",
+        content: bytes = b"no model",
+        path: Path | None = None,
+        probed: bool = False,
+        **changes: Any,
     ) -> Path:
         path = path or tmp_path / "bundles" / name
         with writing(path) as partial:
             (partial / changes.get("model_file", "model.onnx")).write_bytes(content)
+            if probed:
+                changes = {"probes": (put_probe(partial),)} | changes
             write_manifest(partial, manifest_of(partial, **changes))
         return path
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,8 +28,8 @@ from care_mobile.bundle import (
     TensorSpec,
     check_output_folder,
     check_replaceable,
+    content_digest,
     digest,
-    elements,
     file_sha256,
     find_bundles,
     list_files,
@@ -37,6 +38,7 @@ from care_mobile.bundle import (
     writing,
 )
 from care_mobile.errors import BundleError, OutputError
+from care_mobile.tensors import elements
 
 WriteBundle = Callable[..., Path]
 
@@ -318,6 +320,99 @@ def test_whatever_a_field_holds_a_bundle_opens_or_is_refused(
         assert len(str(error)) < 5000  # noqa: PT017
     else:
         assert sum(elements(spec.shape) for spec in bundle.manifest.inputs) <= 4 * 2**28
+
+
+# What is run.
+
+
+def run_files(**files: str) -> dict[str, FileEntry]:
+    named = {name.replace("__", "/"): text.encode() for name, text in files.items()}
+    return {
+        name: FileEntry(sha256=hashlib.sha256(text).hexdigest(), size_bytes=len(text))
+        for name, text in named.items()
+    }
+
+
+def test_the_worked_example_of_the_document() -> None:
+    document = (Path(__file__).parents[1] / "docs" / "bundles.md").read_text(encoding="utf-8")
+    example = document.partition("## Content")[2].partition("\n## ")[0]
+    form = example.partition("```text\n")[2].partition("```")[0]
+    files = {
+        "model.mlpackage/Manifest.json": "{}",
+        "model.mlpackage/Data/weight.bin": "abc",
+        "probes/photos-image.bin": "0123",
+    }
+    entries = {
+        name: FileEntry(sha256=hashlib.sha256(text.encode()).hexdigest(), size_bytes=len(text))
+        for name, text in files.items()
+    }
+    digested = hashlib.sha256(form.encode()).hexdigest()
+    assert f"`{digested}`" in example
+    assert content_digest("model.mlpackage", entries) == digested
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="coreutils are not installed")
+def test_the_command_of_the_document(tmp_path: Path) -> None:
+    document = (Path(__file__).parents[1] / "docs" / "bundles.md").read_text(encoding="utf-8")
+    command = document.partition("```sh\n{ echo model.mlpackage")[2].partition("```")[0]
+    with writing(tmp_path / "b") as partial:
+        for name in ("model.mlpackage/Manifest.json", "model.mlpackage/a b/w", "probes/x"):
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_text(name)
+        written = write_manifest(partial, manifest_of(partial, model_file="model.mlpackage"))
+    done = subprocess.run(
+        ["sh", "-c", f"{{ echo model.mlpackage{command}"],
+        cwd=tmp_path / "b", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split()[0] == written.content_sha256
+
+
+def test_probes_times_and_tools_are_no_content(write_bundle: WriteBundle) -> None:
+    bare, probed = Bundle.open(write_bundle("a")), Bundle.open(write_bundle("b", probed=True))
+    later = Bundle.open(write_bundle("c", tools={"torch": "9"}, created="2030-01-01T00:00:00Z"))
+    assert bare.manifest.content_sha256 == probed.manifest.content_sha256
+    assert bare.manifest.content_sha256 == later.manifest.content_sha256
+    assert bare.manifest.integrity != later.manifest.integrity
+    assert bare.size_bytes == probed.size_bytes
+
+
+def test_other_files_names_and_models_are_other_content() -> None:
+    files = run_files(a="1", b="2")
+    known = {
+        content_digest("a", files),
+        content_digest("b", files),
+        content_digest("a", run_files(a="1", b="3")),
+        content_digest("a", run_files(a="1", c="2")),
+        content_digest("a", run_files(a="1")),
+        content_digest("a", run_files(a="2", b="1")),
+    }
+    assert len(known) == 6
+    assert content_digest("a", dict(reversed(files.items()))) == content_digest("a", files)
+    # By bytes, as every language can: not by UTF-16 units, not by a locale.
+    names = sorted(["\ufb01", "\U0001f600", "Z", "a", "é"], key=str.encode)
+    entries = {name: FileEntry(sha256="0" * 64, size_bytes=0) for name in names}
+    text = "".join(f"{line}\n" for line in ["a", *(f"{'0' * 64}  {name}" for name in names)])
+    shuffled = dict(reversed(entries.items()))
+    assert content_digest("a", shuffled) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_manifest_that_lies_about_its_content(write_bundle: WriteBundle) -> None:
+    path = write_bundle()
+    for lie in ("0" * 64, "content"):
+        forge(path, content_sha256=lie)
+        assert "content_sha256 is not of the files" in str(refusal(path))
+
+
+def test_older_manifests_read_and_get_their_content(write_bundle: WriteBundle) -> None:
+    path = write_bundle()
+    content = json.loads((path / MANIFEST).read_text())
+    known = content["content_sha256"]
+    for added in ("content_sha256", "probes", "probes_left_out"):
+        del content[added]
+    (path / MANIFEST).write_text(json.dumps(content | {"integrity": digest(content)}))
+    manifest = Bundle.open(path).manifest
+    assert manifest.content_sha256 == known
+    assert manifest.probes == ()
 
 
 # Paths that leave the folder.

@@ -31,7 +31,7 @@ def test_inputs_are_seeded_and_fit_the_manifest(write_bundle: WriteBundle) -> No
 def test_a_free_dimension_is_one_and_every_type_of_numbers_can_be_made(
     write_bundle: WriteBundle,
 ) -> None:
-    from care_mobile.bundle import NUMBERS
+    from care_mobile.tensors import NUMBERS
 
     inputs = tuple(TensorSpec(name=kind, shape=(None, 4), dtype=kind) for kind in sorted(NUMBERS))
     found = seeded_inputs(Bundle.open(write_bundle(inputs=inputs)), 0)
