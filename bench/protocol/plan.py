@@ -197,9 +197,10 @@ class Paced(Contract):
 
 
 class Sustained(Contract):
-    """Inferences back to back for `duration_ns`, each cell alone."""
+    """Inferences back to back, each cell alone: for `duration_ns`, and at least `min_count`."""
 
     duration_ns: Nanoseconds = 60_000_000_000
+    min_count: int = Field(1, ge=1, le=MAX_ITERATIONS)
 
 
 class Gate(Contract):

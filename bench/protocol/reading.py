@@ -37,6 +37,8 @@ MAX_LINE_BYTES = 64 * 2**20
 MAX_ROUND_BYTES = 2**29
 MAX_RECORD_BYTES = 2**31
 MAX_LINES = 1_000_000
+_TAIL_BYTES = 4096
+"""More than an `end` takes."""
 
 
 class RecordError(CareError):
@@ -87,6 +89,22 @@ def parse(line: bytes, kinds: dict[str, type[Any]]) -> Any | None:
         return None if kind is None else kind.model_validate_json(line)
     except ValidationError as error:
         raise ProtocolError("garbled", f"a line is no event: {first_problem(error)}") from error
+
+
+def last_event(file: Path) -> str:
+    """The word in `event` of the last line that was ended; empty if there is none."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - _TAIL_BYTES))
+            tail = stream.read(_TAIL_BYTES)
+    except OSError:
+        return ""
+    if not tail.endswith(b"\n"):
+        return ""
+    try:
+        return _Head.model_validate_json(tail.rstrip(b"\r\n").rpartition(b"\n")[2]).event
+    except ValidationError:
+        return ""
 
 
 @dataclass(frozen=True)

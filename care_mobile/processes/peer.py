@@ -27,13 +27,18 @@ _IDLE_SECONDS = 1.0
 _PIECE = 1 << 16
 
 
-# As `python -m` does, but for the working directory on the path: whatever lies there is not ours.
 _RUN = """
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]
 import runpy
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
+
+
+def module_command(module: str) -> list[str]:
+    """As `python -m` does, but for the working directory on the path: whatever lies there is not
+    ours."""
+    return [sys.executable, "-c", _RUN, module]
 
 
 class PeerDiedError(Exception):
@@ -53,7 +58,7 @@ class Peer:
     def __init__(
         self, module: str, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> None:
-        self._command = [sys.executable, "-c", _RUN, module, *arguments]
+        self._command = [*module_command(module), *arguments]
         self._environment = {**os.environ, **(environment or {})}
         self._lock = threading.Lock()
         try:
