@@ -30,7 +30,7 @@ from .events import (
     SustainedRun,
     Warm,
 )
-from .plan import Plan, Round
+from .plan import Phase, Plan, Round
 from .record import LINES, Landed, Launched, Session, SessionOpened, fold
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -148,7 +148,9 @@ class _Order:
         self._at_ns = 0
         self._stage: dict[int, str] = {}
         """`loaded`, `warm` or `failed` by cell."""
+        self._ran: set[tuple[int, type[Event]]] = set()
         self._last: Block | None = None
+        self._failed = False
         self.ended = False
 
     def check(self, number: int, event: Event | None) -> Event:
@@ -171,13 +173,34 @@ class _Order:
             self.ended = True
             if event.events != number:
                 raise ProtocolError("lines-missing", f"its end says {event.events} lines")
+            self._check_whole()
         else:
             self._check_cell(event, where)
         return event
 
+    def _check_whole(self) -> None:
+        """A round that ended has done all that it was asked, or says what failed."""
+        if self._failed:
+            return
+        phases = self._planned.phases
+        for cell in self._planned.cells:
+            stage = self._stage.get(cell, "")
+            if stage == "failed":
+                continue
+            if stage != ("warm" if phases else "loaded"):
+                raise ProtocolError("cell-missing", f"cell {cell} neither ran nor failed")
+            for phase, kind in ((Phase.PACED, PacedRun), (Phase.SUSTAINED, SustainedRun)):
+                if phase in phases and (cell, kind) not in self._ran:
+                    raise ProtocolError("phase-missing", f"cell {cell} has no {phase.value} run")
+        done = -1 if self._last is None else self._last.block
+        living = any(stage == "warm" for stage in self._stage.values())
+        if living and done != len(self._planned.blocks) - 1:
+            raise ProtocolError("blocks-missing", f"it ends after block {done}")
+
     def _check_cell(self, event: Event, where: str) -> None:
         cell: int | None = getattr(event, "cell", None)
         if cell is None:
+            self._failed = self._failed or isinstance(event, Failed)
             return
         if cell not in self._planned.cells:
             raise ProtocolError("unknown-cell", f"{where} is about cell {cell}, not of the round")
@@ -187,6 +210,7 @@ class _Order:
         if stage not in needed.get(type(event), (stage,)) or (stage == "failed"):
             raise ProtocolError("wrong-order", f"{where} comes out of turn for cell {cell}")
         self._stage[cell] = _STAGES.get(type(event), stage)
+        self._ran.add((cell, type(event)))
 
     def _check_block(self, block: Block) -> None:
         if block.block >= len(self._planned.blocks):
