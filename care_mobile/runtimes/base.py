@@ -18,9 +18,16 @@ AnyArray = NDArray[Any]
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """How to run. `threads` is the size of the runtime's pool for one inference."""
+    """How to run.
+
+    Attributes:
+        threads: the size of the runtime's pool for one inference.
+        unit: `cpu`, `gpu`, `npu`, or `all`, which leaves the choice to the runtime. Only Core ML
+            heeds it.
+    """
 
     threads: int = 1
+    unit: str = "all"
 
 
 class Session(Protocol):

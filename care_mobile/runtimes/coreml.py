@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import BundleError, MissingDependencyError, RuntimeFailure
+from ..errors import BundleError, MissingDependencyError, RuntimeFailure, unknown_name
 from ..quiet import quiet
 from ..requirements import Availability, check, load, version
 from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
@@ -22,14 +22,25 @@ LABELS_FILE = "labels.txt"
 """Where bundles had their class names, one per line, before manifests had them."""
 
 
-class CoreMLSession:
-    """An MLModel on all compute units."""
+UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "npu": "CPU_AND_NE"}
+"""Names of coremltools' `ComputeUnit`. Core ML keeps the cpu for what the other does not take."""
 
-    def __init__(self, bundle: Bundle) -> None:
+
+class CoreMLSession:
+    """An MLModel on the compute units that were asked for."""
+
+    def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None) -> None:
+        unit = (options or RuntimeOptions()).unit
+        if unit not in UNITS:
+            raise unknown_name("compute unit", unit, UNITS)
+        self._units = UNITS[unit]
         with quiet():
             tools: Any = load("coremltools", "export")
             try:
-                self._model = tools.models.MLModel(str(bundle.model_path))
+                self._model = tools.models.MLModel(
+                    str(bundle.model_path),
+                    compute_units=getattr(tools.ComputeUnit, self._units),
+                )
             except Exception as error:
                 raise RuntimeFailure(f"{bundle.name}: Core ML refuses it: {error}") from error
         self._bundle = bundle
@@ -58,7 +69,9 @@ class CoreMLSession:
         return {
             "runtime": "coreml",
             "version": version("coremltools") or "unknown",
-            "backend": "Core ML, all compute units",
+            "backend": "Core ML, all compute units"
+            if self._units == "ALL"
+            else f"Core ML, {self._units}",
         }
 
 
@@ -112,4 +125,4 @@ class CoreMLRuntime:
         found = self.availability()
         if not found.usable:
             raise MissingDependencyError(f"Core ML: {found.detail}", found.remedy)
-        return CoreMLSession(bundle)
+        return CoreMLSession(bundle, options)

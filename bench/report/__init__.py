@@ -1,1 +1,0 @@
-"""What a session found, for people and programs: one view, several formats."""
