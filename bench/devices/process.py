@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import psutil
 
@@ -29,7 +29,7 @@ from care_mobile.processes import children
 from care_mobile.requirements import Availability
 
 from ..protocol.events import Reading
-from ..protocol.plan import Phase, Plan, Round
+from ..protocol.plan import Phase, Plan, Round, Unit
 from ..protocol.reading import MAX_ROUND_BYTES, last_event
 from ..protocol.record import DeviceReference, RecordKind, RoundStatus
 from .station import Flight, Watch
@@ -94,6 +94,9 @@ class ProcessStation:
 
     def look(self) -> tuple[Reading, ...]:
         return ()
+
+    def rest(self, time_ns: int) -> None:
+        time.sleep(time_ns / 1e9)
 
 
 def _wait(process: subprocess.Popen[bytes], file: Path, limits: Limits, watch: Watch) -> str | None:
@@ -192,10 +195,17 @@ def _end_marked(launch: str) -> None:
                 process.kill()
 
 
+StationType = TypeVar("StationType", bound=ProcessStation)
+
+
 @contextmanager
 def opened(
-    command: Sequence[str], plan: Plan, files: Mapping[str, Path], limits: Limits | None = None
-) -> Iterator[ProcessStation]:
+    kind: type[StationType],
+    command: Sequence[str],
+    plan: Plan,
+    files: Mapping[str, Path],
+    limits: Limits | None = None,
+) -> Iterator[StationType]:
     """A station in the scratch folder of this command.
 
     Raises:
@@ -214,7 +224,7 @@ def opened(
                 f"cannot bring the plan's files to a temporary folder: {error.strerror or error}",
                 "free some space, or set TMPDIR to a folder that has more",
             ) from error
-        yield ProcessStation(command, folder, plan, limits)
+        yield kind(command, folder, plan, limits)
 
 
 class ProcessDevice:
@@ -246,10 +256,16 @@ class ProcessDevice:
     def supports(self, bundle: Bundle) -> Availability:
         return Availability(True, "its harness tells")
 
+    def engine(self, bundle: Bundle) -> str:
+        return bundle.manifest.runtime
+
+    def unit(self, bundle: Bundle) -> Unit:
+        return Unit.CPU
+
     def check(self, plan: Plan) -> tuple[str, ...]:
         return ()
 
     @contextmanager
     def open(self, plan: Plan, files: Mapping[str, Path]) -> Iterator[ProcessStation]:
-        with opened(self._command, plan, files) as station:
+        with opened(ProcessStation, self._command, plan, files) as station:
             yield station

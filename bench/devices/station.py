@@ -12,7 +12,7 @@ from care_mobile.bundle import Bundle
 from care_mobile.requirements import Availability
 
 from ..protocol.events import Reading
-from ..protocol.plan import Plan, Round
+from ..protocol.plan import Plan, Round, Unit
 from ..protocol.record import DeviceReference, RecordKind, RoundStatus
 
 
@@ -42,6 +42,10 @@ class Station(Protocol):
         """One look at the device's sensors between rounds; empty where only its harness can."""
         ...
 
+    def rest(self, time_ns: int) -> None:
+        """Let the device cool down; a script's time needs none of ours."""
+        ...
+
 
 class Device(Protocol):
     """Something bundles can be measured on. It keeps no state outside of `open`."""
@@ -58,6 +62,14 @@ class Device(Protocol):
 
     def supports(self, bundle: Bundle) -> Availability:
         """Whether it can run this bundle, with the reason if not."""
+        ...
+
+    def engine(self, bundle: Bundle) -> str:
+        """What runs a bundle there, as its harness names it."""
+        ...
+
+    def unit(self, bundle: Bundle) -> Unit:
+        """Where a bundle runs if nobody says."""
         ...
 
     def check(self, plan: Plan) -> tuple[str, ...]:

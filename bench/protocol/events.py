@@ -244,6 +244,12 @@ class PacedRun(Event):
     before: Readings = ()
     after: Readings = ()
 
+    @model_validator(mode="after")
+    def _fits(self) -> PacedRun:
+        if self.late_ns and len(self.late_ns) != len(self.samples_ns):
+            raise ValueError("there is one delay for every inference, or none")
+        return self
+
 
 class SustainedRun(Event):
     """A stretch of a sustained run; a harness writes one about every second."""
@@ -255,6 +261,12 @@ class SustainedRun(Event):
     samples_ns: Samples = Field(min_length=1)
     cpu_ns: Nanoseconds | None = None
     after: Readings = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> SustainedRun:
+        if self.start_ns + sum(self.samples_ns) > self.end_ns:
+            raise ValueError("the inferences take longer than their stretch")
+        return self
 
 
 class Read(Event):

@@ -6,6 +6,8 @@ has been shown not to be.
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from pydantic import ConfigDict, ValidationError
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen, first_problem
 
-from .base import Contract
+from .base import MAJOR, Contract
 from .events import (
     EVENTS,
     Block,
@@ -30,8 +32,8 @@ from .events import (
     SustainedRun,
     Warm,
 )
-from .plan import Plan, Round
-from .record import LINES, Landed, Launched, Session, SessionOpened, fold
+from .plan import Phase, Plan, Round
+from .record import LINES, RECORD_VERSION, Landed, Launched, Session, SessionOpened, fold
 
 MAX_LINE_BYTES = 64 * 2**20
 MAX_ROUND_BYTES = 2**29
@@ -62,14 +64,23 @@ class _Head(Frozen):
     event: str
 
 
+class _Version(_Head):
+    """Of a first line, whatever else another version says there."""
+
+    protocol: int = MAJOR
+    record: int = RECORD_VERSION
+
+
 def lines_of(file: Path, most_bytes: int) -> Iterator[tuple[bytes, bool]]:
     """Lines without their ends, and whether each was ended; never more than a line in memory.
 
     Raises:
         ProtocolError: `too-large` for a file or line beyond its bound.
-        OSError: if it cannot be read.
+        OSError: if it cannot be read or is no regular file, which may never end.
     """
     total = 0
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
     with file.open("rb") as stream:
         while line := stream.readline(MAX_LINE_BYTES + 1):
             total += len(line)
@@ -93,6 +104,8 @@ def parse(line: bytes, kinds: dict[str, type[Any]]) -> Any | None:
 
 def last_event(file: Path) -> str:
     """The word in `event` of the last line that was ended; empty if there is none."""
+    if not file.is_file():
+        return ""  # a pipe would be waited for
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - _TAIL_BYTES))
@@ -105,6 +118,20 @@ def last_event(file: Path) -> str:
         return _Head.model_validate_json(tail.rstrip(b"\r\n").rpartition(b"\n")[2]).event
     except ValidationError:
         return ""
+
+
+def _check_version(line: bytes) -> None:
+    """Refuse another major version, whose first line can hold anything but these numbers."""
+    try:
+        found = _Version.model_validate_json(line)
+    except ValidationError:
+        return  # no first line at all, which `parse` says better
+    if found.event == "hello" and found.protocol != MAJOR:
+        said = f"it speaks version {found.protocol} of the protocol, this program {MAJOR}"
+        raise ProtocolError("other-version", said, "update the older of the two")
+    if found.event == "session" and found.record != RECORD_VERSION:
+        said = f"it is a record of version {found.record}, this program reads {RECORD_VERSION}"
+        raise ProtocolError("other-version", said, "update care-mobile")
 
 
 @dataclass(frozen=True)
@@ -131,6 +158,8 @@ def read_round(file: Path, plan: Plan, planned: Round, launch: str) -> RoundFile
             break  # cut off in mid-line
         if number >= MAX_LINES:
             raise ProtocolError("too-large", f"{file.name} has more than {MAX_LINES} lines")
+        if number == 0:
+            _check_version(line)
         event = parse(line, EVENTS)
         if event is None and number:
             unknown += 1
@@ -144,11 +173,15 @@ class _Order:
 
     def __init__(self, plan: Plan, planned: Round, launch: str) -> None:
         self._planned = planned
+        self._retries = plan.gate.retries
+        self._probes = [{probe.name for probe in cell.probes} for cell in plan.cells]
         self._hello = (plan.session, planned.number, launch)
         self._at_ns = 0
         self._stage: dict[int, str] = {}
         """`loaded`, `warm` or `failed` by cell."""
+        self._ran: set[tuple[int, type[Event]]] = set()
         self._last: Block | None = None
+        self._failed = False
         self.ended = False
 
     def check(self, number: int, event: Event | None) -> Event:
@@ -171,13 +204,34 @@ class _Order:
             self.ended = True
             if event.events != number:
                 raise ProtocolError("lines-missing", f"its end says {event.events} lines")
+            self._check_whole()
         else:
             self._check_cell(event, where)
         return event
 
+    def _check_whole(self) -> None:
+        """A round that ended has done all that it was asked, or says what failed."""
+        if self._failed:
+            return
+        phases = self._planned.phases
+        for cell in self._planned.cells:
+            stage = self._stage.get(cell, "")
+            if stage == "failed":
+                continue
+            if stage != ("warm" if phases else "loaded"):
+                raise ProtocolError("cell-missing", f"cell {cell} neither ran nor failed")
+            for phase, kind in ((Phase.PACED, PacedRun), (Phase.SUSTAINED, SustainedRun)):
+                if phase in phases and (cell, kind) not in self._ran:
+                    raise ProtocolError("phase-missing", f"cell {cell} has no {phase.value} run")
+        done = -1 if self._last is None else self._last.block
+        living = any(stage == "warm" for stage in self._stage.values())
+        if living and done != len(self._planned.blocks) - 1:
+            raise ProtocolError("blocks-missing", f"it ends after block {done}")
+
     def _check_cell(self, event: Event, where: str) -> None:
         cell: int | None = getattr(event, "cell", None)
         if cell is None:
+            self._failed = self._failed or isinstance(event, Failed)
             return
         if cell not in self._planned.cells:
             raise ProtocolError("unknown-cell", f"{where} is about cell {cell}, not of the round")
@@ -186,7 +240,14 @@ class _Order:
         needed |= {PacedRun: ("warm",), SustainedRun: ("warm",)}
         if stage not in needed.get(type(event), (stage,)) or (stage == "failed"):
             raise ProtocolError("wrong-order", f"{where} comes out of turn for cell {cell}")
+        if isinstance(event, Checked) and event.probe not in self._probes[cell]:
+            raise ProtocolError("unknown-probe", f"{where} is about a probe that is not planned")
+        if isinstance(event, PacedRun | SustainedRun):
+            again = isinstance(event, PacedRun) and (cell, PacedRun) in self._ran
+            if again or _PHASES[type(event)] not in self._planned.phases:
+                raise ProtocolError("wrong-order", f"{where} measures what is not planned")
         self._stage[cell] = _STAGES.get(type(event), stage)
+        self._ran.add((cell, type(event)))
 
     def _check_block(self, block: Block) -> None:
         if block.block >= len(self._planned.blocks):
@@ -197,13 +258,16 @@ class _Order:
         turns = {(0, 0)}
         if self._last is not None:
             turns = {(self._last.block + 1, 0)}
-            if self._last.rejected is not None:
+            if block.start_ns < self._last.end_ns:
+                raise ProtocolError("time-went-back", f"block {block.block} starts in the last one")
+            if self._last.rejected is not None and self._last.attempt < self._retries:
                 turns.add((self._last.block, self._last.attempt + 1))
         if (block.block, block.attempt) not in turns:
             raise ProtocolError("wrong-order", f"block {block.block} comes out of turn")
         self._last = block
 
 
+_PHASES: dict[type[Event], Phase] = {PacedRun: Phase.PACED, SustainedRun: Phase.SUSTAINED}
 _STAGES: dict[type[Event], str] = {Loaded: "loaded", Warm: "warm", Failed: "failed"}
 
 
@@ -218,12 +282,14 @@ def read_session(file: Path) -> Session:
     except OSError as error:
         raise RecordError(f"{file}: {error.strerror}", "name a record") from error
     except ProtocolError as error:
-        raise RecordError(f"{file}: {error}", "measure again") from error
+        raise RecordError(f"{file}: {error}", error.hint or "measure again") from error
 
 
 def _read_session(file: Path) -> Session:
     lines = lines_of(file, MAX_RECORD_BYTES)
     first = next(lines, None)
+    if first:
+        _check_version(first[0])
     opened = parse(first[0], LINES) if first and first[1] else None
     if not isinstance(opened, SessionOpened):
         raise RecordError(f"{file} is no record: its first line is no session", "name a record")
@@ -242,6 +308,9 @@ def _check_line(event: Contract, plan: Plan) -> None:
     number = event.round if isinstance(event, Launched | Landed) else 0
     if number >= len(plan.rounds):
         raise ProtocolError("unknown-round", f"round {number} is not in the plan")
-    cell = getattr(event, "cell", None)
-    if cell is not None and cell >= len(plan.cells):
-        raise ProtocolError("unknown-cell", f"cell {cell} is not in the plan")
+    cells = [getattr(event, "cell", None)]
+    if isinstance(event, Block):
+        cells = [burst.cell for burst in event.bursts]
+    for cell in cells:
+        if cell is not None and cell >= len(plan.cells):
+            raise ProtocolError("unknown-cell", f"cell {cell} is not in the plan")

@@ -77,7 +77,7 @@ def test_golden_plan() -> None:
 
 
 def test_schema_is_current() -> None:
-    check_file(schema_file("measurement-plan.json"), schema_text(measurement_plan_schema()))
+    check_file(schema_file("measurement-plan-1.json"), schema_text(measurement_plan_schema()))
 
 
 @pytest.mark.parametrize(

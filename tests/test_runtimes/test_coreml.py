@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from care_mobile.bundle import Bundle
-from care_mobile.errors import MissingDependencyError
+from care_mobile.errors import MissingDependencyError, UsageError
 from care_mobile.runtimes import RuntimeOptions, coreml, get_runtime
 from care_mobile.runtimes.coreml import _as_image
 
@@ -52,7 +52,8 @@ def test_image_inputs_become_pictures() -> None:
 class StandIn:
     """Answers as coremltools' MLModel does on a Mac: outputs by name, a classifier's as scores."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, compute_units: str) -> None:
+        self.units = compute_units
         self.asked: list[dict[str, object]] = []
 
     def predict(self, inputs: dict[str, object]) -> dict[str, object]:
@@ -61,11 +62,31 @@ class StandIn:
         return {"logits": np.ones((1, 2), np.float32), "label": "ant", "label_probs": scores}
 
 
+def _tools() -> SimpleNamespace:
+    units = SimpleNamespace(ALL="any", CPU_ONLY="c", CPU_AND_GPU="c+g", CPU_AND_NE="c+n")
+    return SimpleNamespace(models=SimpleNamespace(MLModel=StandIn), ComputeUnit=units)
+
+
+@pytest.mark.parametrize(
+    ("unit", "given"), [("all", "any"), ("cpu", "c"), ("gpu", "c+g"), ("npu", "c+n")]
+)
+def test_the_unit_that_is_asked_for(
+    unit: str, given: str, write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(coreml, "load", lambda name, extra: _tools())
+    bundle = Bundle.open(write_bundle(runtime="coreml"))
+    session = coreml.CoreMLSession(bundle, RuntimeOptions(unit=unit))
+    assert session._model.units == given
+    with pytest.raises(UsageError, match="compute unit"):
+        coreml.CoreMLSession(bundle, RuntimeOptions(unit="tpu"))
+
+
 @pytest.mark.parametrize("labels", [(), ("ant", "cat")])
 def test_outputs_in_the_manifests_order(
     labels: tuple[str, ...], write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tools = SimpleNamespace(models=SimpleNamespace(MLModel=StandIn))
+    tools = _tools()
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(coreml, "load", lambda name, extra: tools)
     bundle = Bundle.open(write_bundle(runtime="coreml", labels=labels))

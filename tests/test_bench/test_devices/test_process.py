@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from care_mobile.bench.devices.process import Limits, ProcessDevice, opened
+from care_mobile.bench.devices.process import Limits, ProcessDevice, ProcessStation, opened
 from care_mobile.bench.devices.station import Flight
 from care_mobile.bench.protocol.plan import BundleFacts, Cell, Plan, Round
 from care_mobile.bench.protocol.record import RoundStatus
@@ -42,7 +42,7 @@ def line(**event):
 
 def fly(body: str, limits: Limits | None = None, launch: str = "l-0") -> Flight:
     command = [sys.executable, "-c", PREAMBLE + body]
-    with opened(command, PLAN, {}, limits) as station:
+    with opened(ProcessStation, command, PLAN, {}, limits) as station:
         return station.launch(PLAN.rounds[0], launch, lambda file: None)
 
 
@@ -133,7 +133,7 @@ assert given["--round"] == "0" and given["--launch"] == "l-0"
 line(event='end')
 """
     command = [sys.executable, "-c", PREAMBLE + body]
-    with opened(command, PLAN, {"bundles/0/model": tmp_path / "model"}) as station:
+    with opened(ProcessStation, command, PLAN, {"bundles/0/model": tmp_path / "model"}) as station:
         found = station.launch(PLAN.rounds[0], "l-0", lambda file: None)
     assert found.status is RoundStatus.COMPLETED, found.detail
 

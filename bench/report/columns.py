@@ -1,0 +1,209 @@
+"""The tables as text, before anybody draws them: which columns there are and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import NamedTuple
+
+from ..protocol.plan import LoadKind, Role
+from ..protocol.record import RecordKind
+from . import figures
+from .figures import ms
+from .view import AnswerState, Relation, RowView, SessionView
+from .words import against
+
+EMPTY = "-"
+NAME = "cell"
+NEEDED = 40
+
+
+class Column(NamedTuple):
+    """`keep` tells what a narrow page leaves out: below `NEEDED`; the rest moves to a table below,
+    lowest first; from 100 on it stays."""
+
+    title: str
+    cells: tuple[str, ...]
+    right: bool = True
+    keep: int = 100
+
+
+Cell = Callable[[RowView], str]
+
+
+def tables(view: SessionView) -> list[list[Column]]:
+    """Latency, circumstances, and other phases; a column or table that says nothing is left out,
+    and so is what is the same for all cells, which `shared` says."""
+    same = {title for title, _ in _shared_columns(view)}
+    found = [
+        _said(view, _latency_columns(view), ()),
+        _said(view, _side_columns(), same),
+        _said(view, _phase_columns(), ()),
+    ]
+    return [table for table in found if any(column.title not in ("#", NAME) for column in table)]
+
+
+def shared(view: SessionView) -> str:
+    """How all cells ran, where that is one thing."""
+    told = [
+        cell if title == "engine" else f"{title} {cell}" for title, cell in _shared_columns(view)
+    ]
+    return ", ".join(told)
+
+
+def _shared_columns(view: SessionView) -> list[tuple[str, str]]:
+    found = []
+    for title, cell, _, _ in _how_columns():
+        texts = {cell(row) for row in view.rows}
+        if len(texts) == 1 and texts != {EMPTY}:
+            found.append((title, texts.pop()))
+    return found
+
+
+Specification = tuple[tuple[str, Cell, bool, int], ...]
+
+
+def _said(view: SessionView, specification: Specification, without: Container[str]) -> list[Column]:
+    columns = [Column(NAME, tuple(row.label for row in view.rows), right=False)]
+    for title, cell, right, keep in specification:
+        texts = tuple(cell(row) for row in view.rows)
+        if set(texts) != {EMPTY} and title not in without:
+            columns.append(Column(title, texts, right, keep))
+    if len(columns) > 1 and columns[1].title == "#":
+        columns[:2] = columns[1], columns[0]
+    return columns
+
+
+def _latency_columns(view: SessionView) -> Specification:
+    compared = any(r.ratio and r.ratio.relation is not Relation.REFERENCE for r in view.rows)
+    median = "scripted ms" if view.kind is RecordKind.SCRIPTED else "median ms"
+    return (
+        ("#", _rank, True, 100),
+        ("role", lambda r: EMPTY if r.role is Role.NONE else r.role.value, False, 50),
+        (median, _state, True, 100),
+        ("p10", lambda r: ms(r.latency.p10_ns) if r.latency else EMPTY, True, 10),
+        ("p90", lambda r: ms(r.latency.p90_ns) if r.latency else EMPTY, True, 80),
+        ("p99", _p99, True, 60),
+        ("min", lambda r: ms(r.latency.min_ns) if r.latency else EMPTY, True, 20),
+        ("samples", lambda r: f"{r.latency.samples:,}" if r.latency else EMPTY, True, 30),
+        (
+            against(view),
+            lambda r: figures.ratio(r.ratio) if compared and r.ratio else EMPTY,
+            True,
+            99,
+        ),
+    )
+
+
+def _rank(row: RowView) -> str:
+    return EMPTY if row.rank is None else str(row.rank)
+
+
+def _state(row: RowView) -> str:
+    """The figure; in its place why there is none, after it that it does not count."""
+    if row.latency is not None:
+        return f"{'' if row.valid else 'invalid: '}{figures.latency(row.latency)}"
+    if row.failures:
+        return "failed"
+    return EMPTY if row.valid else "invalid"
+
+
+def _p99(row: RowView) -> str:
+    if row.latency is None or row.latency.p99_ns is None:
+        return EMPTY
+    return ms(row.latency.p99_ns)
+
+
+def _how_columns() -> Specification:
+    return (
+        ("engine", _engine, False, 80),
+        ("unit", _unit, False, 70),
+        ("threads", _threads, True, 45),
+        ("cores", _cores, False, 44),
+    )
+
+
+def _side_columns() -> Specification:
+    loads = [
+        (f"{kind.value} load ms", _load(kind), True, keep)
+        for kind, keep in zip(LoadKind, (64, 63, 62, 61), strict=True)
+    ]
+    return (
+        *_how_columns(),
+        *loads,
+        ("memory", lambda r: figures.size(r.memory.loaded_bytes) if r.memory else EMPTY, True, 50),
+        ("size", lambda r: figures.size(r.bundle.size_bytes), True, 30),
+        ("answers", _answers, False, 90),
+    )
+
+
+def _engine(row: RowView) -> str:
+    version = f" {row.engine_version}" if row.engine_version else ""
+    return f"{row.engine}{version}{f' ({row.backend})' if row.backend else ''}"
+
+
+def _unit(row: RowView) -> str:
+    asked, observed = row.unit_asked.value, row.unit_observed
+    if observed is None:
+        return f"{asked}?"
+    return asked if observed is row.unit_asked else f"{asked} -> {observed.value}"
+
+
+def _threads(row: RowView) -> str:
+    asked, observed = row.threads_asked, row.threads_observed
+    return str(asked) if observed in (None, asked) else f"{asked} -> {observed}"
+
+
+def _cores(row: RowView) -> str:
+    if row.cores_asked is None:
+        return EMPTY
+    asked = ",".join(map(str, row.cores_asked))
+    if row.cores_observed is None:
+        return f"{asked}?"
+    observed = ",".join(map(str, row.cores_observed))
+    return asked if asked == observed else f"{asked} -> {observed}"
+
+
+def _load(kind: LoadKind) -> Cell:
+    def told(row: RowView) -> str:
+        return next((ms(load.median_ns) for load in row.loads if load.kind is kind), EMPTY)
+
+    return told
+
+
+def _answers(row: RowView) -> str:
+    found = row.answers
+    if found.state is AnswerState.UNCHECKED:
+        return "unchecked"
+    state = "right" if found.state is AnswerState.VERIFIED else "WRONG"
+    sampled = ", sampled" if found.partial else ""
+    if found.worst_psnr_db is None:
+        return f"{state}{sampled}"
+    return f"{state} {found.worst_psnr_db:.1f} dB{sampled}"
+
+
+def _phase_columns() -> Specification:
+    def paced(row: RowView, of: str) -> str:
+        return ms(getattr(row.paced, of)) if row.paced else EMPTY
+
+    def sustained(row: RowView, of: str) -> str:
+        return ms(getattr(row.sustained, of)) if row.sustained else EMPTY
+
+    return (
+        ("paced ms", lambda r: paced(r, "median_ns"), True, 90),
+        ("p90", lambda r: paced(r, "p90_ns"), True, 60),
+        (
+            "late",
+            lambda r: f"{r.paced.late:,} of {r.paced.samples:,}" if r.paced else EMPTY,
+            True,
+            35,
+        ),
+        ("sustained ms", lambda r: sustained(r, "median_ns"), True, 80),
+        ("first tenth", lambda r: sustained(r, "first_ns"), True, 69),
+        ("last tenth", lambda r: sustained(r, "last_ns"), True, 70),
+        (
+            "over",
+            lambda r: figures.seconds(r.sustained.duration_ns) if r.sustained else EMPTY,
+            True,
+            30,
+        ),
+    )

@@ -1,0 +1,266 @@
+"""What `--json` prints, and what every other format shows: plain data, derived from a record.
+
+Times are whole nanoseconds. Intervals are of 95 % over rounds. What a record cannot say is null: a
+functional one has no latency, load time or memory, and a single round has no interval.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Literal
+
+from pydantic import Field
+
+from care_mobile.frozen import Frozen
+
+from ..protocol.events import Machine
+from ..protocol.plan import BundleFacts, LoadKind, Role, Unit
+from ..protocol.record import DeviceReference, RecordKind, RoundStatus
+
+
+class AnswerState(str, Enum):
+    """Whether a cell's answers on the probe inputs were right where they were computed."""
+
+    VERIFIED = "verified"
+    WRONG = "wrong"
+    UNCHECKED = "unchecked"
+
+
+class Relation(str, Enum):
+    """A cell's latency against the reference's.
+
+    `EQUAL`: the interval lies within the margin. `SLOWER` and `FASTER`: it excludes 1 and is not
+    within the margin. `UNCLEAR`: it is too wide for any of these, or there is none.
+    """
+
+    REFERENCE = "reference"
+    FASTER = "faster"
+    SLOWER = "slower"
+    EQUAL = "equal"
+    UNCLEAR = "unclear"
+
+
+class RoundMedian(Frozen):
+    """A round is a launch; those of one replicate are compared with each other."""
+
+    round: int
+    replicate: int
+    median_ns: int
+
+
+class LatencyView(Frozen):
+    """Of all samples of accepted blocks in rounds that are evidence.
+
+    `measured` is false for figures that were played from a script. `median_ns` is the middle of the
+    rounds' medians; `low_ns` and `high_ns` hold its interval.
+    """
+
+    measured: bool
+    median_ns: int
+    low_ns: int | None
+    high_ns: int | None
+    p10_ns: int
+    p90_ns: int
+    p99_ns: int | None = Field(description="null with fewer than 1,000 samples")
+    min_ns: int
+    samples: int
+    rounds: tuple[RoundMedian, ...]
+
+
+class LoadView(Frozen):
+    """Loads of one kind; `compile_ns` is the median of what was compiling, if the engine tells."""
+
+    kind: LoadKind
+    loads: int
+    median_ns: int
+    min_ns: int
+    max_ns: int
+    compile_ns: int | None
+
+
+class MemoryView(Frozen):
+    """Resident in the process after the load: the median over launches in which the cell was
+    loaded first; after others it would contain them."""
+
+    loaded_bytes: int
+    launches: int
+
+
+class PacedView(Frozen):
+    """One inference every `interval_ns`; `late` ones began over a tenth of it after their time."""
+
+    interval_ns: int
+    median_ns: int
+    p90_ns: int
+    p99_ns: int | None
+    samples: int
+    late: int
+
+
+class SustainedView(Frozen):
+    """Back to back: medians of the first and the last tenth of the time, in the longest run."""
+
+    duration_ns: int
+    median_ns: int
+    first_ns: int
+    last_ns: int
+    samples: int
+
+
+class AnswersView(Frozen):
+    """`worst_psnr_db` is null where all answers were exact or nothing was judged; `partial` where
+    only every so manieth element was."""
+
+    state: AnswerState
+    judged: int
+    wrong: int
+    worst_psnr_db: float | None
+    partial: bool
+
+
+class FindingView(Frozen):
+    """Something about validity; `invalid` findings take their rows out of every comparison.
+
+    `rows` are indices of cells; none means the session."""
+
+    code: str
+    severity: Literal["invalid", "warning", "note"]
+    detail: str
+    rows: tuple[int, ...]
+    rounds: tuple[int, ...] = ()
+
+
+class FailureView(Frozen):
+    """A cell that failed, in these rounds."""
+
+    code: str
+    detail: str
+    rounds: tuple[int, ...]
+
+
+class RatioView(Frozen):
+    """How many times the latency of the reference row this one has, replicate by replicate."""
+
+    reference: int = Field(description="index of the row that is compared with")
+    relation: Relation
+    ratio: float
+    low: float | None
+    high: float | None
+    replicates: tuple[float, ...]
+
+
+class RowView(Frozen):
+    """One cell. Rows that do not differ from the first of their rank share it."""
+
+    index: int = Field(description="position in the plan")
+    id: str
+    label: str
+    role: Role
+    bundle: BundleFacts
+    engine: str
+    engine_version: str | None
+    backend: str | None
+    unit_asked: Unit
+    unit_observed: Unit | None
+    threads_asked: int
+    threads_observed: int | None
+    cores_asked: tuple[int, ...] | None
+    cores_observed: tuple[int, ...] | None
+    placement: dict[str, int] | None
+    valid: bool
+    rank: int | None
+    latency: LatencyView | None
+    ratio: RatioView | None
+    loads: tuple[LoadView, ...]
+    memory: MemoryView | None
+    paced: PacedView | None
+    sustained: SustainedView | None
+    answers: AnswersView
+    failures: tuple[FailureView, ...]
+
+
+class ConclusionView(Frozen):
+    """The one sentence. `code` tells why nothing can be said, or `differs`, `equal`, `unclear`."""
+
+    code: Literal[
+        "differs",
+        "equal",
+        "unclear",
+        "one-cell",
+        "one-round",
+        "invalid",
+        "functional",
+        "not-comparable",
+        "nothing-measured",
+    ]
+    text: str
+    rows: tuple[int, ...] = Field((), description="faster first, where two are compared")
+
+
+class RoundView(Frozen):
+    """A launch that is no evidence."""
+
+    round: int
+    status: RoundStatus
+    code: str | None
+    detail: str
+
+
+class SkippedView(Frozen):
+    """What was asked for and is not in the session, with what to do."""
+
+    name: str
+    reason: str
+    remedy: str = ""
+
+
+class NoteView(Frozen):
+    """What a harness noted, in how many launches."""
+
+    code: str
+    detail: str
+    rows: tuple[int, ...]
+    launches: int
+
+
+class SessionView(Frozen):
+    """Rows that can be compared come first, from the fastest on (or the base cells first)."""
+
+    schema_version: Literal[2] = 2
+    session: str
+    started: str
+    kind: RecordKind
+    device: DeviceReference
+    machine: Machine | None
+    harness: str | None
+    preset: str
+    seed: int
+    rounds_completed: int
+    rounds_planned: int
+    blocks_accepted: int
+    blocks_rejected: int
+    rejected: dict[str, int] = Field(description="blocks by why they were rejected")
+    waited_ns: int
+    resumed: int
+    complete: bool = Field(description="closed, with every round that was planned")
+    ended: str = Field(description="why it ended early, if it did")
+    margin: float = Field(description="relative; within it two latencies count as equal")
+    lacks: tuple[str, ...]
+    origin: str
+    rows: tuple[RowView, ...]
+    findings: tuple[FindingView, ...]
+    notes: tuple[NoteView, ...]
+    lost: tuple[RoundView, ...]
+    skipped: tuple[SkippedView, ...]
+    passed_over: tuple[SkippedView, ...]
+    conclusion: ConclusionView
+    record: str | None = Field(description="the record's file")
+
+    def row(self, index: int) -> RowView:
+        """The row of the cell at a position of the plan."""
+        return next(row for row in self.rows if row.index == index)
+
+
+def session_view_schema() -> dict[str, Any]:
+    """JSON Schema of what `--json` prints."""
+    return SessionView.model_json_schema(mode="serialization")

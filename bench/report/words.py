@@ -1,0 +1,168 @@
+"""What must be said beside the figures, a line each; for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from care_mobile.text import shortened
+
+from ..protocol.events import Machine, Reality
+from ..protocol.record import RecordKind
+from .figures import counted, listed, percent, seconds
+from .view import FindingView, Relation, RowView, SessionView
+
+LABEL = 60
+"""Characters of a name inside a sentence."""
+
+
+class Remark(NamedTuple):
+    """`level` is `note`, `warning` or `invalid`."""
+
+    level: str
+    text: str
+
+
+def label(row: RowView) -> str:
+    """A cell's name for use inside a sentence."""
+    return shortened(row.label, LABEL)
+
+
+def headline(view: SessionView) -> str | None:
+    """What a reader must know before any figure."""
+    if view.kind is RecordKind.SCRIPTED:
+        return "SCRIPTED: every figure was played from a script; nothing was measured."
+    if view.kind is RecordKind.FUNCTIONAL:
+        return "FUNCTIONAL: this run shows that bundles run and answer, not how fast."
+    if view.kind is RecordKind.IMPORTED:
+        origin = f" from {view.origin}" if view.origin else ""
+        return f"IMPORTED{origin}: measured by another tool, not by this contract."
+    return None
+
+
+def circumstances(view: SessionView) -> Iterator[str]:
+    """Where and how: device, rounds and blocks."""
+    if view.machine is not None:
+        yield f"{_device(view)}: {_machine(view.machine)}"
+    else:
+        yield f"{_device(view)}: the machine is not known"
+    parts = [f"{view.rounds_completed} of {counted(view.rounds_planned, 'round')}"]
+    if view.blocks_accepted or view.blocks_rejected:
+        parts.append(f"{counted(view.blocks_accepted, 'block')} accepted")
+    if view.blocks_rejected:
+        why = ", ".join(f"{code} {count}" for code, count in sorted(view.rejected.items()))
+        parts.append(f"{view.blocks_rejected} rejected ({why})")
+    if view.waited_ns:
+        parts.append(f"{seconds(view.waited_ns)} of cooling down")
+    if view.resumed:
+        parts.append("resumed" if view.resumed == 1 else f"resumed {view.resumed} times")
+    yield ", ".join((*parts, f"preset {view.preset}", f"seed {view.seed}"))
+
+
+def _device(view: SessionView) -> str:
+    where = f" {view.device.serial}" if view.device.serial else ""
+    host = f" at {view.device.host}" if view.device.host else ""
+    return f"{view.device.kind}{where}{host}"
+
+
+_REALITIES = {
+    Reality.VIRTUAL: ", virtual machine",
+    Reality.SIMULATOR: ", a simulator",
+    Reality.EMULATOR: ", an emulator",
+    Reality.INTERPRETER: ", an interpreter",
+    Reality.SCRIPT: ", played from a script",
+    Reality.UNKNOWN: ", physical or virtual is not known",
+}
+
+
+def _machine(machine: Machine) -> str:
+    reality = _REALITIES.get(machine.reality, "")
+    cores = counted(machine.cores, "core")
+    return f"{machine.model}, {machine.soc}, {cores}{reality}, {machine.os}"
+
+
+def legend(view: SessionView) -> Iterator[str]:
+    """How the marks and intervals are read; only what occurs."""
+    measured = [row for row in view.rows if row.latency is not None]
+    relations = {row.ratio.relation for row in view.rows if row.ratio is not None}
+    if any(row.latency and row.latency.low_ns is not None for row in measured):
+        yield "[low, high]: 95 % interval over rounds; a round is a fresh start of everything."
+    if relations - {Relation.REFERENCE}:
+        yield f"{against(view)}: times as long, compared round by round."
+    if Relation.EQUAL in relations:
+        yield f"~ does not differ: the interval lies within {percent(view.margin)} either way."
+    if Relation.UNCLEAR in relations:
+        yield "? cannot be told: the interval is too wide, or there is none."
+    compared = sum(row.ratio is not None for row in view.rows) - 1
+    if compared >= 5:
+        yield (
+            f"Each of {compared} intervals may miss on its own: of 20 equal cells one is expected "
+            "to look different."
+        )
+
+
+def against(view: SessionView) -> str:
+    """The title of the column of ratios."""
+    roles = any(row.ratio and row.role.value == "head" for row in view.rows)
+    return "vs base" if roles else "vs fastest"
+
+
+def caveats(view: SessionView) -> Iterator[str]:
+    """What the figures do not mean."""
+    if any(row.bundle.random_weights for row in view.rows):
+        yield "Random weights: these figures measure speed, never accuracy."
+    if view.device.kind == "desktop" and view.kind is RecordKind.LATENCY:
+        yield "Desktop figures compare bundles on this machine; they are not a phone's."
+    if view.lacks:
+        yield f"This record does not know: {', '.join(view.lacks)}."
+
+
+def remarks(view: SessionView) -> Iterator[Remark]:
+    """Validity, failures, what was left out: the worst first."""
+    order = {"invalid": 0, "warning": 1, "note": 2}
+    for finding in sorted(view.findings, key=lambda f: order[f.severity]):
+        yield Remark(finding.severity, _finding(view, finding))
+    for row in view.rows:
+        for failure in row.failures:
+            where = _rounds(failure.rounds)
+            yield Remark("warning", f"failed: {label(row)}: {_why(failure)}{where}")
+    for lost in view.lost:
+        why = _why(lost)
+        yield Remark("warning", f"round {lost.round + 1} {lost.status.value}{why and f': {why}'}")
+    if not view.complete:
+        ended = view.ended or "its record has no last line"
+        yield Remark("warning", f"unfinished: {ended}; --resume goes on with it")
+    for note in view.notes:
+        whose = _whose(view, note.rows)
+        detail = f": {note.detail}" if note.detail else ""
+        yield Remark("note", f"{whose}{note.code}{detail}")
+    for kind, group in (("skipped", view.skipped), ("passed over", view.passed_over)):
+        for found in group:
+            remedy = f"; try: {found.remedy}" if found.remedy else ""
+            yield Remark("note", f"{kind}: {shortened(found.name, 200)}: {found.reason}{remedy}")
+
+
+def _why(found: object) -> str:
+    code, detail = getattr(found, "code", None), getattr(found, "detail", "")
+    return ": ".join(part for part in (code, detail) if part)
+
+
+def _finding(view: SessionView, finding: FindingView) -> str:
+    whose = _whose(view, finding.rows)
+    detail = f": {finding.detail}" if finding.detail else ""
+    return f"{whose}{finding.code}{detail}{_rounds(finding.rounds)}"
+
+
+def _whose(view: SessionView, rows: tuple[int, ...]) -> str:
+    if not rows:
+        return ""
+    if 1 < len(rows) == len(view.rows):
+        return "all cells: "
+    return f"{listed([label(view.row(index)) for index in rows])}: "
+
+
+def _rounds(numbers: Iterable[int]) -> str:
+    told = [str(number + 1) for number in sorted(numbers)]
+    if not told:
+        return ""
+    return f" (round {told[0]})" if len(told) == 1 else f" (rounds {', '.join(told)})"
