@@ -58,7 +58,7 @@ class Machine(Contract):
     os_build: Name
     architecture: Name
     soc: Name
-    cores: int = Field(ge=1, le=100_000)
+    cores: int | None = Field(None, ge=1, le=100_000)
     memory_bytes: Count | None = None
 
 
@@ -140,7 +140,7 @@ class Loaded(Event):
     event: Literal["loaded"] = "loaded"
     cell: CellIndex
     kind: LoadKind
-    load_ns: Nanoseconds
+    load_ns: Nanoseconds | None = Field(None, description="null only where another tool is silent")
     compile_ns: Nanoseconds | None = None
     engine: Engine
     unit: Unit | None = Field(None, description="observed; null where the engine does not tell")

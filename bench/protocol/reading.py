@@ -240,6 +240,8 @@ class _Order:
         needed |= {PacedRun: ("warm",), SustainedRun: ("warm",)}
         if stage not in needed.get(type(event), (stage,)) or (stage == "failed"):
             raise ProtocolError("wrong-order", f"{where} comes out of turn for cell {cell}")
+        if isinstance(event, Loaded) and event.load_ns is None:
+            raise ProtocolError("garbled", f"{where} does not say how long the load took")
         if isinstance(event, Checked) and event.probe not in self._probes[cell]:
             raise ProtocolError("unknown-probe", f"{where} is about a probe that is not planned")
         if isinstance(event, PacedRun | SustainedRun):

@@ -107,6 +107,28 @@ class Judged(Contract):
     note: Detail = ""
 
 
+class Summary(Contract):
+    """What another tool says of a cell: its own figures of samples that it did not keep, or beside
+    them. `what` is `latency`, `load`, `first`, `warm-up`, ...; null is what it does not tell."""
+
+    event: Literal["summary"] = "summary"
+    round: int = Field(ge=0, lt=MAX_ROUNDS)
+    cell: CellIndex
+    what: Code = "latency"
+    count: Count | None = None
+    mean_ns: Nanoseconds | None = None
+    trimmed_mean_ns: Nanoseconds | None = None
+    deviation_ns: Nanoseconds | None = None
+    min_ns: Nanoseconds | None = None
+    max_ns: Nanoseconds | None = None
+    median_ns: Nanoseconds | None = None
+    p5_ns: Nanoseconds | None = None
+    p90_ns: Nanoseconds | None = None
+    p95_ns: Nanoseconds | None = None
+    p99_ns: Nanoseconds | None = None
+    p999_ns: Nanoseconds | None = None
+
+
 class Landed(Contract):
     event: Literal["landed"] = "landed"
     round: int = Field(ge=0, lt=MAX_ROUNDS)
@@ -145,7 +167,7 @@ class Closed(Contract):
 
 HOST_EVENTS: dict[str, type[Contract]] = {
     kind.model_fields["event"].default: kind
-    for kind in (SessionOpened, Launched, Judged, Landed, Waited, Resumed, Closed)
+    for kind in (SessionOpened, Launched, Judged, Summary, Landed, Waited, Resumed, Closed)
 }
 
 
@@ -157,6 +179,7 @@ class CellRound:
     warm: Warm | None = None
     checked: tuple[Checked, ...] = ()
     judged: tuple[Judged, ...] = ()
+    summaries: tuple[Summary, ...] = ()
     failed: Failed | None = None
     paced: PacedRun | None = None
     sustained: tuple[SustainedRun, ...] = ()
@@ -223,6 +246,7 @@ class _Launch:
         self.launched = launched
         self.events: list[Event] = []
         self.judged: list[Judged] = []
+        self.summaries: list[Summary] = []
 
     def round(self, landed: Landed, plan: Plan) -> RoundRecord:
         planned = plan.rounds[landed.round].cells
@@ -256,6 +280,7 @@ class _Launch:
             warm=first(Warm),
             checked=all_of(Checked),
             judged=tuple(j for j in self.judged if j.cell == cell),
+            summaries=tuple(s for s in self.summaries if s.cell == cell),
             failed=first(Failed),
             paced=first(PacedRun),
             sustained=all_of(SustainedRun),
@@ -297,6 +322,8 @@ def fold(opened: SessionOpened, lines: Iterable[Contract]) -> Session:
             rounds[found.number] = found
         elif isinstance(line, Judged) and launch is not None:
             launch.judged.append(line)
+        elif isinstance(line, Summary) and launch is not None:
+            launch.summaries.append(line)
         elif isinstance(line, Event) and launch is not None and not isinstance(line, End):
             launch.events.append(line)
         elif isinstance(line, Waited):

@@ -77,8 +77,9 @@ _REALITIES = {
 
 def _machine(machine: Machine) -> str:
     reality = _REALITIES.get(machine.reality, "")
-    cores = counted(machine.cores, "core")
-    return f"{machine.model}, {machine.soc}, {cores}{reality}, {machine.os}"
+    cores = "" if machine.cores is None else counted(machine.cores, "core")
+    known = [part for part in (machine.model, machine.soc, cores) if part]
+    return f"{', '.join(known)}{reality}, {machine.os}"
 
 
 def legend(view: SessionView) -> Iterator[str]:

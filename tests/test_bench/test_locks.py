@@ -76,9 +76,11 @@ def test_a_lock_that_says_nonsense_still_holds(tmp_path: Path) -> None:
     with device_lock(DESKTOP, "mine", 0.0, untold):
         (file,) = (tmp_path / "care-mobile" / "locks").iterdir()
         file.write_bytes(os.urandom(100))
-        with pytest.raises(DeviceBusyError, match="another session"):
-            with device_lock(DESKTOP, "other", 0.0, untold):
-                pass
+        with (
+            pytest.raises(DeviceBusyError, match="another session"),
+            device_lock(DESKTOP, "other", 0.0, untold),
+        ):
+            pass
 
 
 def test_no_place_for_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

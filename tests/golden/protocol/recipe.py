@@ -505,6 +505,7 @@ def _invalid() -> Iterator[tuple[str, tuple[bytes, dict[str, Any]]]]:
     late = Story().hello().control().load(0).say("failed", cell=0, code="x").check(0)
     yield "checked-after-it-failed", late.case(code="wrong-order")
 
+    yield "load-without-its-time", wrong("garbled", 2, load_ns=None)
     cold = Story().hello().control().load(0).load(1).warm(0).block(0, [0, 1])
     yield "block-of-a-cold-cell", cold.case(code="wrong-order")
     yield "cells-in-another-order", Story().ready([0, 1]).block(0, [1, 0]).case(code="wrong-order")

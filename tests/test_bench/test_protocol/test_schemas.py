@@ -86,6 +86,7 @@ _SPANS_VALUES = {
     "burst-ends-before-it-starts",
     "block-ends-after-it-is-written",
     "more-delays-than-samples",
+    "load-without-its-time",  # in a record of another tool it may be missing
     # a schema takes 6000.0 for an integer, and any text
     "time-is-whole-float",
     "sample-is-exponent",
