@@ -140,7 +140,7 @@ def compare(
             name,
             reference[name],
             outputs[name],
-            _threshold(table, name),
+            limit_of(table, name),
             peaks,
             partial(moved, name, BITS[precision]),
             (notes or {}).get(name, ""),
@@ -162,7 +162,8 @@ def compare(
     )
 
 
-def _threshold(table: Mapping[str, Threshold], probes: str) -> Threshold:
+def limit_of(table: Mapping[str, Threshold], probes: str) -> Threshold:
+    """The limit of a probe set, from the limits by kind of probe."""
     if probes in FLAT and "flat" in table:
         return table["flat"]
     return table["ordinary" if probes in ORDINARY else "extreme"]

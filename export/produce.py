@@ -15,7 +15,7 @@ import numpy as np
 
 from care_mobile import bundle as bundles
 from care_mobile.agreement import MAX_DB
-from care_mobile.bundle import Manifest, Parity
+from care_mobile.bundle import Bundle, Manifest, Parity
 from care_mobile.errors import CareError, MissingDependencyError, ParityError, TargetError
 from care_mobile.half_precision import HalfPrecision
 from care_mobile.inputs import Resolution
@@ -26,12 +26,13 @@ from .capture import input_spec
 from .checks import check_nothing_there
 from .network import Network
 from .overflow import located, out_of_range, way_out
-from .parity import compare
+from .parity import THRESHOLDS, Arrays, compare
 from .quantize.precision import HALF, is_quantized
 from .replaced import compare as compare_manifests
 from .replaced import earlier
 from .request import ExportRequest, Order
 from .result import BundleResult, Failure, LayerDamage, Status
+from .stored_probes import Stored, as_reached, store
 from .targets import Lowered, LowerJob
 from .worker import Worker
 
@@ -127,6 +128,8 @@ class _Made:
             "calibration",
             "accuracy",
             "kept_float",
+            "content_sha256",
+            "probes_left_out",
         )
         told = {name: getattr(self.manifest, name) for name in shared}
         return told | {"sensitivity": self.sensitivity, "half_precision": self.half_precision}
@@ -157,7 +160,9 @@ def _make(
         bundles.clear(folder)
         on_step("lowering" if count == 0 else f"lowering, {count} layers in float")
         lowered = worker.lower(program, job, folder)
-        manifest = bundles.write_manifest(folder, _manifest(network, order, job, lowered, folder))
+        stored = _store(network, order, lowered, folder)
+        manifest = _manifest(network, order, job, lowered, folder, stored)
+        manifest = bundles.write_manifest(folder, manifest)
         on_step("verifying")
         manifest = _verify(network, order, worker, folder, manifest)
         manifest = _measure(request, network, order, worker, folder, manifest, on_step)
@@ -264,8 +269,24 @@ def _job(request: ExportRequest, network: Network, order: Order) -> LowerJob:
     )
 
 
+def _store(network: Network, order: Order, lowered: Lowered, folder: Path) -> Stored:
+    return store(
+        folder,
+        lowered.inputs,
+        [spec for spec in lowered.outputs if spec.kind != "string"],
+        {name: [stack] for name, stack in network.probes.items()},
+        network.reference_for(order.variant),
+        THRESHOLDS[order.target.name, order.precision],
+    )
+
+
 def _manifest(
-    network: Network, order: Order, job: LowerJob, lowered: Lowered, folder: Path
+    network: Network,
+    order: Order,
+    job: LowerJob,
+    lowered: Lowered,
+    folder: Path,
+    stored: Stored,
 ) -> Manifest:
     ranked = bool(job.keep_float) and is_quantized(job.precision)
     return Manifest(
@@ -289,6 +310,8 @@ def _manifest(
         forecast=lowered.forecast,
         calibration=network.calibration if order.calibrated or ranked else None,
         kept_float=job.keep_float,
+        probes=stored.probes,
+        probes_left_out=stored.left_out,
         model_file=lowered.model_file,
         files=bundles.list_files(folder),
         created=datetime.now(timezone.utc).replace(microsecond=0),
@@ -304,6 +327,7 @@ def _verify(
 ) -> Manifest:
     variant = order.variant
     parities = []
+    answered: list[dict[str, Arrays]] = []
     strict = order.target.strict_verifiers.get(order.precision, ())
     for verifier in (*order.target.verifiers, *strict):
         found = get_runtime(verifier).availability()
@@ -325,7 +349,12 @@ def _verify(
                 left_out=network.truth.left_out,
             )
         )
-    update = {"parity": parities[0], "other_parity": tuple(parities[1:])}
+        if parities[-1].status == "verified":
+            answered.append(outputs)
+    probes, bundle = manifest.probes, Bundle(folder, manifest)
+    for outputs in answered:
+        probes = as_reached(bundle, probes, outputs)
+    update = {"parity": parities[0], "other_parity": tuple(parities[1:]), "probes": probes}
     return bundles.write_manifest(folder, manifest.model_copy(update=update))
 
 

@@ -434,6 +434,11 @@ def _notes(report: ExportReport) -> list[str]:
     checked = [(r, p) for r in report.bundles for p in (r.parity, *r.other_parity) if p]
     said = (f"{r.target}: {line}." for r, p in checked for line in _verification(p))
     notes += dict.fromkeys(said)
+    notes += [
+        _warning(f"{result.name}: the probe {name} is not in the bundle: {why}.")
+        for result in report.bundles
+        for name, why in result.probes_left_out.items()
+    ]
     notes += [line for network in report.networks for line in _entries(network)]
     notes += [_warning(line) for network in report.networks for line in _proof(network)]
     notes += [

@@ -75,6 +75,11 @@ class BundleResult(Frozen):
     accuracy: Accuracy | None = None
     sensitivity: tuple[LayerDamage, ...] = ()
     kept_float: tuple[str, ...] = ()
+    content_sha256: str | None = Field(None, description="the bundle's identity: of what is run")
+    probes_left_out: dict[str, str] = Field(
+        default_factory=dict,
+        description="probes whose answers cannot be checked where the bundle runs, and why",
+    )
     failure: Failure | None = None
     replaced: Replaced | None = Field(
         None, description="the bundle of the same name that was there before"

@@ -9,7 +9,7 @@ from ..bundle import MANIFEST, Bundle
 from ..errors import CareError, ModelFileError, UsageError
 from ..pointers import refuse_pointer_file
 from .options import Options, Shape
-from .results import Inspection
+from .results import BundleFacts, Inspection
 
 _KNOWN = (
     "give a .mlpackage folder, an .mlmodel, .mlmodelc, .onnx or .pte file, or a bundle of "
@@ -59,8 +59,17 @@ def inspect(
     if is_bundle(path):
         bundle = Bundle.open(path)
         found = _inspect_model(bundle.model_path, options)
-        return found.model_copy(update={"bundle": bundle.name})
+        return found.model_copy(update={"bundle": bundle.name, "bundle_facts": _facts(bundle)})
     return _inspect_model(path, options)
+
+
+def _facts(bundle: Bundle) -> BundleFacts:
+    manifest = bundle.manifest
+    return BundleFacts(
+        content_sha256=manifest.content_sha256,
+        probes=tuple(probe.name for probe in manifest.probes),
+        probes_left_out=manifest.probes_left_out,
+    )
 
 
 def is_bundle(path: Path) -> bool:

@@ -24,6 +24,8 @@ def print_inspection(found: Inspection, console: Console, operations: bool = Fal
     where = f"{found.bundle}/{found.name}" if found.bundle else found.name
     size = megabytes(found.size_bytes)
     console.print(f"{one_line(where)}: {_kind(found)}, {size}", markup=False)
+    for line in _bundle(found):
+        console.print(line, markup=False)
     console.print(_totals(found), markup=False)
     for line in _details(found):
         console.print(line, markup=False)
@@ -43,6 +45,18 @@ def print_inspection(found: Inspection, console: Console, operations: bool = Fal
     if found.divergence is not None:
         console.print(divergence_table(found.divergence))
         console.print(first_below(found.divergence), markup=False)
+
+
+def _bundle(found: Inspection) -> list[str]:
+    facts = found.bundle_facts
+    if facts is None:
+        return []
+    carried = ", ".join(map(one_line, facts.probes)) or "none: answers cannot be judged"
+    lines = [f"content {facts.content_sha256}", f"probes: {carried}"]
+    return lines + [
+        f"not among the probes: {one_line(name)}: {one_line(why, _LONGEST_NOTE)}"
+        for name, why in facts.probes_left_out.items()
+    ]
 
 
 def _kind(found: Inspection) -> str:

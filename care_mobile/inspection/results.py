@@ -106,11 +106,26 @@ class ExecuTorchFacts(Frozen):
     outside: dict[str, int]
 
 
+class BundleFacts(Frozen):
+    """What a bundle says of itself.
+
+    Attributes:
+        content_sha256: its identity, of the files that are run.
+        probes: inputs with the reference's answers that it carries, by name; `probes_left_out`
+            says what is missing and why.
+    """
+
+    content_sha256: str
+    probes: tuple[str, ...] = ()
+    probes_left_out: dict[str, str] = Field(default_factory=dict)
+
+
 class Inspection(Frozen):
     """What a model file holds.
 
     Attributes:
-        name: of the file or folder; `bundle` of the care-mobile bundle around it.
+        name: of the file or folder; `bundle` of the care-mobile bundle around it, of which
+            `bundle_facts` says more.
         size_bytes: of the file, or of the whole folder.
         operations: all; `census` has them by operator, the most frequent first.
         parameters: numbers of the weights; None if unknown.
@@ -126,6 +141,7 @@ class Inspection(Frozen):
     schema_version: Literal[1] = 1
     name: str
     bundle: str | None = None
+    bundle_facts: BundleFacts | None = None
     size_bytes: int
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]

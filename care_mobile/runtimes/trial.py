@@ -79,9 +79,9 @@ def limits(bundle: Bundle) -> Limits:
 
 def _identity(bundle: Bundle, runtime: str) -> str:
     """Of the bundle's content, the runtime and what it runs in."""
-    files = sorted((name, entry.sha256) for name, entry in bundle.manifest.files.items())
-    described = bundle.manifest.model_dump(include={"model_file", "inputs", "outputs"})
-    content = repr((runtime, sorted(tool_versions().items()), described, files))
+    manifest = bundle.manifest
+    described = manifest.model_dump(include={"inputs", "outputs"})
+    content = repr((runtime, sorted(tool_versions().items()), described, manifest.content_sha256))
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -21,6 +21,7 @@ from care_mobile.requirements import Availability, check, tool_versions, version
 from .base import RANGE_SAFE, Lowered, LowerJob, Options, Variant
 from .coreml_errors import naming_the_operator
 from .coreml_interface import interface
+from .coreml_package import make_reproducible
 from .coreml_variants import CHOSEN, VARIANTS
 from .fast_lowering import lean_tracing
 from .interface import is_float
@@ -110,6 +111,7 @@ class CoreMLTarget:
         _describe(model, job)
         model.save(str(folder / MODEL_FILE))
         (folder / MODEL_FILE / _DEBUG_FILE).unlink(missing_ok=True)
+        make_reproducible(folder / MODEL_FILE, ct.proto.Model_pb2.Model())
         package = open_package(folder / MODEL_FILE)
         refuse_what_core_ml_miscomputes(package)
         inputs, outputs = interface(package, job)
