@@ -10,6 +10,7 @@ import argparse
 import re
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from care_mobile.errors import CareError, UsageError
 
+ORIGIN_NS = time.perf_counter_ns()
 _LAUNCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
 
 
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = parse(sys.argv[1:] if arguments is None else arguments)
         from .launch import measure  # pydantic and numpy take a while
 
-        measure(request.plan, request.round, request.launch, request.output)
+        measure(request.plan, request.round, request.launch, request.output, ORIGIN_NS)
     except CareError as error:
         hint = f"; {error.hint}" if error.hint else ""
         print(f"error: {error}{hint}", file=sys.stderr)

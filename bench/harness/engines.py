@@ -41,6 +41,11 @@ class Model(Protocol):
     @property
     def engine(self) -> Engine: ...
 
+    @property
+    def compile_ns(self) -> int | None:
+        """What `bind` took to compile, where it does."""
+        ...
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -52,6 +57,7 @@ class Prepared:
         noise: inputs for a cell without probes.
         unit: what will be in use, where that is certain.
         threads: None where the engine has no such choice.
+        keeps_cache: of what it compiled earlier, somewhere that is not ours to empty.
     """
 
     load: Callable[[], Model]
@@ -59,6 +65,7 @@ class Prepared:
     noise: Callable[[], Inputs] = dict
     unit: Unit | None = None
     threads: int | None = None
+    keeps_cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class EngineKind:
 
 class _Noop:
     engine = Engine(name="noop", version=version("care-mobile") or "unknown")
+    compile_ns = None
 
     def bind(self, inputs: Inputs) -> Callable[[], object]:
         return _nothing
@@ -88,7 +96,7 @@ def _nothing() -> None:
 
 
 def _prepare_noop(cell: Cell, folder: Path) -> Prepared:
-    return Prepared(_Noop, unit=Unit.CPU, threads=cell.threads)
+    return Prepared(_Noop)
 
 
 # Runtimes --------------------------------------------------------------------------------
@@ -109,6 +117,8 @@ def open_bundle(cell: Cell, folder: Path) -> Bundle:
 
 
 class _RuntimeModel:
+    compile_ns = None
+
     def __init__(self, name: str, bundle: Bundle, options: Any) -> None:
         from care_mobile.runtimes import get_runtime
 
@@ -183,7 +193,7 @@ def _runtime(name: str, pool: str | None = None) -> EngineKind:
     return EngineKind(partial(_prepare_runtime, name), pool)
 
 
-ENGINES: Mapping[str, EngineKind] = {
+RUNTIME_ENGINES: Mapping[str, EngineKind] = {
     "noop": EngineKind(_prepare_noop),
     "onnxruntime": _runtime("onnxruntime"),
     "executorch": _runtime("executorch", pool="executorch"),

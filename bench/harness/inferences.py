@@ -48,6 +48,7 @@ class PacedTimes(NamedTuple):
 def without_gc() -> Iterator[None]:
     """No garbage collection inside: its pauses are Python's, not the network's."""
     enabled = gc.isenabled()
+    gc.collect()
     gc.disable()
     try:
         yield

@@ -31,14 +31,16 @@ NAME = "care-mobile"
 MAX_PLAN_BYTES = 64 * 2**20
 
 
-def measure(plan_file: Path, number: int, launch: str, output: Path) -> None:
+def measure(plan_file: Path, number: int, launch: str, output: Path, origin_ns: int) -> None:
     """Measure a round of the plan in `plan_file` into the new file `output`.
+
+    Args:
+        origin_ns: `time.perf_counter_ns` when this process started.
 
     Raises:
         UsageError: if that cannot be served; then there is no new file.
         OutputError: if the file cannot be written.
     """
-    origin_ns = time.perf_counter_ns()
     plan = read_plan(plan_file)
     planned = round_of(plan, number)
     expendable()

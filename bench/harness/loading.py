@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from ..protocol.events import Answer
 from ..protocol.plan import Cell, LoadKind, Plan, Probe
-from .engines import ENGINES, EngineKind, Inputs, Model, Prepared
+from .engines import RUNTIME_ENGINES, EngineKind, Inputs, Model, Prepared
 from .pages import drop
 from .pinning import SUPPORTED, Pinning
 from .probing import answers_of, read_inputs
 from .tools import CellFailure, LoadedCell, LoadFacts
+from .torch_network import TORCH_ENGINES
 
+ENGINES: Mapping[str, EngineKind] = {**RUNTIME_ENGINES, **TORCH_ENGINES}
+"""By the name that plans use; a new engine is a line here."""
 NO_AFFINITY = ("affinity-not-supported", "this system cannot pin a process to cores; it ran on any")
 NOISE = ("noise-inputs", "the plan has no probe for this cell: it runs on noise")
 
@@ -32,7 +35,7 @@ class Loader:
         folder: Path,
         now_ns: Callable[[], int],
         memory_bytes: Callable[[], int | None],
-        engines: dict[str, EngineKind] | None = None,
+        engines: Mapping[str, EngineKind] | None = None,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -57,15 +60,16 @@ class Loader:
         self._enter(cell.cores)
         prepared = engine.prepare(cell, self._folder)
         feed, notes = self._feed(cell, prepared)
-        if kind is LoadKind.COLD and not (prepared.files and drop(prepared.files)):
-            kind = LoadKind.UNPROVEN
+        kind = _shown(kind, prepared)
         begin = self._now_ns()
         model = prepared.load()
         load_ns = self._now_ns() - begin
+        infer = model.bind(feed)
         pins = cell.cores is not None and SUPPORTED
         facts = LoadFacts(
             kind=kind,
             load_ns=load_ns,
+            compile_ns=model.compile_ns,
             engine=model.engine,
             unit=prepared.unit,
             threads=prepared.threads,
@@ -74,7 +78,7 @@ class Loader:
         )
         return LoadedCell(
             facts=facts,
-            infer=model.bind(feed),
+            infer=infer,
             answers=partial(self._answers, model),
             enter=partial(self._enter, cell.cores) if self._pinned and SUPPORTED else None,
             notes=notes if pins or cell.cores is None else (*notes, NO_AFFINITY),
@@ -110,6 +114,15 @@ class Loader:
     def _answers(self, model: Model, probe: Probe) -> list[Answer]:
         inputs = read_inputs(probe, self._folder)
         return answers_of(model.run(inputs), self._plan.answer_elements)
+
+
+def _shown(kind: LoadKind, prepared: Prepared) -> LoadKind:
+    """What a load is about to be: as asked, if that is so for certain."""
+    if kind is LoadKind.FIRST and prepared.keeps_cache:
+        return LoadKind.UNPROVEN
+    if kind is LoadKind.COLD and not (prepared.files and drop(prepared.files)):
+        return LoadKind.UNPROVEN
+    return kind
 
 
 def _cores(cores: tuple[int, ...] | None) -> str:

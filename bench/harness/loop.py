@@ -6,6 +6,7 @@ and the others go on.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -51,7 +52,10 @@ def run_round(plan: Plan, planned: Round, tools: Tools) -> None:
     Raises:
         Exception: whatever `tools.emit` raises; the file ends there.
     """
-    _Running(plan, planned, tools).run()
+    try:
+        _Running(plan, planned, tools).run()
+    finally:
+        gc.unfreeze()
 
 
 class _Running:
@@ -75,6 +79,8 @@ class _Running:
         )
         for cell in self._planned.cells:
             self._load(cell)
+        gc.collect()
+        gc.freeze()  # what is here stays: the collections before bursts need not look at it
         for cell in tuple(self._living):
             self._warm_up(cell)
         if Phase.BURST in self._planned.phases:
@@ -104,6 +110,8 @@ class _Running:
         self._living.pop(cell, None)
         if isinstance(error, CellFailure):
             code = error.code
+        elif isinstance(error, MemoryError):
+            code = "out-of-memory"
         self._tools.emit(Failed, code=code, detail=_detail(error), cell=cell)
 
     def _judged(self, cell: int) -> Sequence[Probe]:

@@ -1,14 +1,14 @@
-"""What machine this is: what stays the same from round to round. `unknown` where nobody tells."""
+"""What machine this is: what stays the same from round to round. Empty where nobody tells."""
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
 from ..protocol.events import Machine, Reality
+from .pinning import usable_cores
 
 CPUS = Path("/sys/devices/system/cpu")
 CPU_INFO = Path("/proc/cpuinfo")
@@ -33,7 +33,7 @@ def describe_machine() -> Machine:
         os_build=_name(f"{platform.system()} {platform.release()}"),
         architecture=_name(platform.machine()),
         soc=_name(_soc()),
-        cores=os.cpu_count() or 1,
+        cores=len(usable_cores()),
         memory_bytes=_memory_bytes(),
     )
 
@@ -65,7 +65,7 @@ def sysctl(name: str) -> str | None:
 def _name(text: str | None) -> str:
     """As the protocol takes names: one line of what is seen."""
     plain = "".join(c if c.isprintable() else " " for c in text or "")
-    return " ".join(plain.split())[:_LONGEST] or "unknown"
+    return " ".join(plain.split())[:_LONGEST]
 
 
 def _model() -> str:

@@ -55,10 +55,8 @@ class Sensors:
 def still(at_ns: int) -> tuple[Reading, ...]:
     """What is read once per launch: the host's name and the governor."""
     governor = read_text(_frequencies() / "scaling_governor")
-    found = [_state(at_ns, "host", platform.node() or "unknown")]
-    if governor is not None:
-        found.append(_state(at_ns, "governor", governor))
-    return tuple(found)
+    told = {"host": platform.node(), "governor": governor}
+    return tuple(_state(at_ns, kind, state) for kind, state in told.items() if state)
 
 
 def resident_bytes() -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ class Bench:
     def run(self, plan: Plan, number: int = 0) -> RoundFile:
         """A round in this process, read as the host reads it."""
         file = self.folder / f"round-{number}.jsonl"
-        measure(self.folder / "plan.json", number, "l-1", file)
+        measure(self.folder / "plan.json", number, "l-1", file, time.perf_counter_ns())
         return self.read(plan, number)
 
     def read(self, plan: Plan, number: int = 0) -> RoundFile:
