@@ -16,7 +16,6 @@ from typing import Any
 
 from care_mobile.bundle import Bundle, Manifest, file_sha256
 from care_mobile.errors import CareError, MissingDependencyError
-from care_mobile.models.catalog import CARE_MODELS, create_model
 from care_mobile.requirements import load
 
 from ..protocol.events import Engine
@@ -109,19 +108,25 @@ def _proven(manifest: Manifest, checkpoint: Path | None) -> tuple[Any, Callable[
     Raises:
         CellFailure: `no-network` if these cannot be had.
     """
-    if manifest.model not in CARE_MODELS:
+    catalog = _models("catalog")
+    if manifest.model not in catalog.CARE_MODELS:
         raise CellFailure(_NO_NETWORK, f"{manifest.model} is no network of the catalog")
-    build = partial(create_model, manifest.model, **_options(manifest))
+    build = partial(catalog.create_model, manifest.model, **_options(manifest))
     source = manifest.weights.source
     if not source.startswith(_RANDOM):
         source = str(_file(manifest, checkpoint))
     network = build()
-    weights = importlib.import_module("care_mobile.models.checkpoint").load_weights(
+    weights = _models("checkpoint").load_weights(
         network, source, manifest.weights.entry, manifest.preprocessing
     )
     if weights.sha256 != manifest.weights.sha256:
         raise CellFailure(_NO_NETWORK, f"{source} gives other weights here than the bundle has")
     return network.state_dict(), build
+
+
+def _models(module: str) -> Any:
+    """A module that brings torch, which nothing else here may."""
+    return importlib.import_module(f"care_mobile.models.{module}")
 
 
 def _file(manifest: Manifest, checkpoint: Path | None) -> Path:
