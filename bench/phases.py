@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .evidence import bursts, cell_rounds
-from .protocol.events import CellBurst, PacedRun, Reading, SustainedRun
+from .evidence import cell_rounds, evidence
+from .protocol.events import PacedRun, Reading, SustainedRun
 from .protocol.plan import LoadKind, Unit
 from .protocol.record import CellRound, RoundRecord, Session
 
@@ -253,18 +253,14 @@ class CpuShare:
 
 
 def cpu_share(session: Session, cell: int) -> CpuShare | None:
-    """Of a cell's bursts; None where the harness tells no CPU time, or too little of it."""
+    """Of a cell; None where the harness tells no CPU time, or too little of it."""
     found = []
-    for each in bursts(session, cell):
-        told = [burst for _, burst in each.blocks if burst.cpu_ns is not None]
-        wall_ns = sum(_wall_ns(burst) for burst in told)
+    for each in evidence(session, cell):
+        told = [piece for piece in each.pieces if piece.cpu_ns is not None]
+        wall_ns = sum(sum(piece.samples_ns) for piece in told)
         if wall_ns >= LEAST_CPU_WALL_NS:
-            found.append((each.round.number, sum(b.cpu_ns or 0 for b in told) / wall_ns))
+            found.append((each.round.number, sum(p.cpu_ns or 0 for p in told) / wall_ns))
     return CpuShare(tuple(found), on_cpu(session, cell)) if found else None
-
-
-def _wall_ns(burst: CellBurst) -> int:
-    return sum(burst.samples_ns)
 
 
 def on_cpu(session: Session, cell: int) -> bool:
@@ -295,18 +291,18 @@ class SingleStream:
 
 
 def single_stream(session: Session, cell: int) -> SingleStream | None:
-    """Of all bursts of a cell, or of its sustained runs where those are longer."""
-    in_bursts = [s for found in bursts(session, cell) for s in found.samples_ns()]
+    """Of a cell's sustained runs; where it has none, of its bursts."""
     for_long = [
         sample
         for _, own in cell_rounds(session, cell)
         for run in own.sustained
         for sample in run.samples_ns
     ]
-    samples = sorted(max(in_bursts, for_long, key=sum))
+    samples = for_long or [s for found in evidence(session, cell) for s in found.samples_ns()]
     if not samples:
         return None
-    return SingleStream(samples[len(samples) * 9 // 10], len(samples), sum(samples))
+    rank = len(samples) * 9 // 10
+    return SingleStream(sorted(samples)[rank], len(samples), sum(samples))
 
 
 def _array(values: Iterable[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

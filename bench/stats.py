@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from care_mobile.requirements import load
 
-from .evidence import RoundBursts, bursts, share_rounds
+from .evidence import RoundEvidence, evidence, share_blocks
 from .protocol.record import Session
 from .record import RecordError, RunRecord
 
@@ -163,8 +163,8 @@ def hodges_lehmann(values: Sequence[float]) -> float:
 
 
 def latency(session: Session, cell: int) -> Latency | None:
-    """Of a cell's bursts; None if it has none that are evidence."""
-    rounds = [found.samples_ns() for found in bursts(session, cell)]
+    """Of a cell; None if there is no evidence."""
+    rounds = [found.samples_ns() for found in evidence(session, cell)]
     if not rounds:
         return None
     medians = [max(float(np.median(samples)), 1.0) for samples in rounds]
@@ -185,41 +185,43 @@ def log_ratios(
 ) -> tuple[RoundRatios, ...]:
     """ln(latency of `cell` / latency of `base`), round by round.
 
-    Where the plan puts both into the same rounds: of the medians of each accepted block that holds
-    both. Elsewhere: of the medians of their rounds, replicate by replicate. With `rejected`, of
+    Where the plan puts both into the same blocks: of their medians in each accepted block.
+    Elsewhere: of the medians of their rounds, replicate by replicate. With `rejected`, of
     the rejected blocks too, to see whether they would change a verdict.
     """
-    own = bursts(session, cell, rejected=rejected)
-    others = bursts(session, base, rejected=rejected)
-    pair = _by_block if share_rounds(session, cell, base) else _by_replicate
+    own = evidence(session, cell, rejected=rejected)
+    others = evidence(session, base, rejected=rejected)
+    pair = _by_block if share_blocks(session, cell, base) else _by_replicate
     return tuple(pair(own, others))
 
 
-def _by_block(own: Sequence[RoundBursts], others: Sequence[RoundBursts]) -> Iterator[RoundRatios]:
+def _by_block(
+    own: Sequence[RoundEvidence], others: Sequence[RoundEvidence]
+) -> Iterator[RoundRatios]:
     partners = {found.round.number: found for found in others}
     for found in own:
         partner = partners.get(found.round.number)
         if partner is None:
             continue
-        bases = {id(block): _log_median(burst.samples_ns) for block, burst in partner.blocks}
+        bases = {piece.place: _log_median(piece.samples_ns) for piece in partner.pieces}
         logs = tuple(
-            _log_median(burst.samples_ns) - bases[id(block)]
-            for block, burst in found.blocks
-            if id(block) in bases
+            _log_median(piece.samples_ns) - bases[piece.place]
+            for piece in found.pieces
+            if piece.place in bases
         )
         if logs:
             yield RoundRatios(found.round.number, logs)
 
 
 def _by_replicate(
-    own: Sequence[RoundBursts], others: Sequence[RoundBursts]
+    own: Sequence[RoundEvidence], others: Sequence[RoundEvidence]
 ) -> Iterator[RoundRatios]:
     mine, theirs = _replicates(own), _replicates(others)
     for replicate in sorted(mine.keys() & theirs.keys()):
         yield RoundRatios(replicate, (mine[replicate] - theirs[replicate],))
 
 
-def _replicates(rounds: Sequence[RoundBursts]) -> dict[int, float]:
+def _replicates(rounds: Sequence[RoundEvidence]) -> dict[int, float]:
     found: dict[int, list[float]] = {}
     for each in rounds:
         found.setdefault(each.replicate, []).append(_log_median(each.samples_ns()))
@@ -242,7 +244,7 @@ def ratio(session: Session, cell: int, base: int, *, rejected: bool = False) -> 
     means = [each.mean for each in found]
     middle, low, high = t_interval(means)
     between, within, of_loads = _deviations(found)
-    shared = share_rounds(session, cell, base)
+    shared = share_blocks(session, cell, base)
     return Ratio(
         ratio=math.exp(middle),
         low=None if low is None else math.exp(low),

@@ -14,6 +14,7 @@ from scipy import stats as scipy_stats
 
 from care_mobile.bench.protocol.base import Contract
 from care_mobile.bench.protocol.events import Block, Failed
+from care_mobile.bench.protocol.plan import Phase
 from care_mobile.bench.protocol.record import Landed, RoundStatus, Session
 from care_mobile.bench.stats import (
     Pairing,
@@ -265,3 +266,18 @@ def test_what_is_estimated_of_the_loads_is_what_was_put_in() -> None:
         within.append(found.within_sd**2)
     assert np.mean(loads) == pytest.approx(0.02**2, rel=0.25)
     assert np.mean(within) == pytest.approx(0.005**2, rel=0.1)
+
+
+def test_cells_in_no_block_are_measured_by_their_sustained_runs() -> None:
+    """The preset `mlperf` has no bursts."""
+    plan = plan_of(2, rounds=3, phases=(Phase.SUSTAINED,))
+    session = session_of(plan, lambda r, b, c: BASE_NS * (1 + c))
+    found = found_ratio(session)
+    assert (found.ratio, found.rounds, found.pairing) == (
+        pytest.approx(2),
+        3,
+        Pairing.REPLICATE,
+    )
+    own = latency(session, 1)
+    assert own is not None
+    assert (own.median_ns, own.samples.count) == (2 * BASE_NS, 3 * 10 * 10)
