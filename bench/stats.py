@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate
 from statistics import median
 from typing import Any
 
@@ -344,11 +345,18 @@ def find_step(block_medians_ns: Sequence[float]) -> int | None:
     one faster) than every block before it, and the sides' medians differ by more than `STEP`.
     Of several places the one with the widest gap between the sides is given.
     """
+    values = [float(v) for v in block_medians_ns]
+    lows, highs = list(accumulate(values, min)), list(accumulate(values, max))
+    lows_after = list(accumulate(reversed(values), min))[::-1]
+    highs_after = list(accumulate(reversed(values), max))[::-1]
     best: tuple[float, int] | None = None
-    for place in range(STEP_SIDE, len(block_medians_ns) - STEP_SIDE + 1):
-        before, after = block_medians_ns[:place], block_medians_ns[place:]
-        gap = max(min(after) - max(before), min(before) - max(after))
-        low, high = sorted((median(before), median(after)))
-        if gap > 0 and high - low > STEP * low and (best is None or gap > best[0]):
+    for place in range(STEP_SIDE, len(values) - STEP_SIDE + 1):
+        gap = max(lows_after[place] - highs[place - 1], lows[place - 1] - highs_after[place])
+        if gap > 0 and (best is None or gap > best[0]) and _far(values[:place], values[place:]):
             best = gap, place
     return None if best is None else best[1]
+
+
+def _far(before: Sequence[float], after: Sequence[float]) -> bool:
+    low, high = sorted((median(before), median(after)))
+    return high - low > STEP * low

@@ -1,0 +1,121 @@
+"""Whether somebody else used the machine meanwhile.
+
+Three signs, because no one of them is there on every system:
+
+CPU time against wall time of the very inferences. On the CPU at least one thread runs at every
+moment of an inference, whatever the number of threads; so CPU time is at least the wall time, and
+what is missing was spent waiting for a core. With several threads the ratio lies anywhere between 1
+and their number, and a neighbour may take cores while it stays above 1; so each round is held
+against the cell's best one too. Of accelerators it says nothing: waiting for them is their use.
+
+The one-minute load average, less the threads of the session itself, against the cores that these
+leave. Not on Android, where idle kernel threads count.
+
+Time that a hypervisor gave to other machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..phases import CpuShare, cpu_share
+from ..protocol.record import RecordKind, RoundRecord, Session
+from .findings import Finding, FindingCode, Severity
+
+BUSY_SHARE = 0.9
+"""Not 1: clocks of CPU time count in steps, and miss a little of what the system does."""
+LOST_SHARE = 0.5
+"""Below it a figure says more about the neighbours than about the network."""
+BEST_SHARE = 0.8
+"""Of the cell's best round: a core in five that is missing is no chance of one load."""
+STEAL_SHARE = 0.02
+"""Of the time of one core: as much as one load differs from the next."""
+STEAL_LEAST_NS = 1_000_000_000
+"""Of time between two looks: counters of stolen time go in steps of 10 ms."""
+
+
+def judge_busy_cell(session: Session, cell: int) -> Iterator[Finding]:
+    """The first sign."""
+    found = cpu_share(session, cell)
+    if found is None or not found.on_cpu:
+        return
+    best = max(share for _, share in found.by_round)
+    limits = (LOST_SHARE, BUSY_SHARE)
+    for severity, limit in zip((Severity.INVALID, Severity.WARNING), limits, strict=True):
+        slow = _below(found, limit)
+        # A few rounds that lost their core are told; a median survives them.
+        if slow and (severity is Severity.WARNING or 2 * len(slow) >= len(found.by_round)):
+            detail = (
+                f"the process ran for only {found.lowest:.0%} of the time of its own inferences: "
+                "others used the machine"
+            )
+            yield Finding(FindingCode.MACHINE_BUSY, severity, detail, cell, slow)
+            return
+    uneven = _below(found, BEST_SHARE * best)
+    if uneven:
+        detail = (
+            f"its threads ran for {found.lowest:.2f} s per second in one round and for {best:.2f} "
+            "in another: others used the machine"
+        )
+        yield Finding(FindingCode.MACHINE_BUSY, Severity.WARNING, detail, cell, uneven)
+
+
+def _below(found: CpuShare, limit: float) -> tuple[int, ...]:
+    return tuple(number for number, share in found.by_round if share < limit)
+
+
+def judge_busy(session: Session) -> Iterator[Finding]:
+    """The other two, and whether there is any."""
+    loaded = [(r.number, most) for r in session.completed if (most := _others(session, r))]
+    if loaded:
+        most = max(others for _, others in loaded)
+        detail = f"other programs kept {most:.1f} cores busy on average"
+        numbers = tuple(number for number, _ in loaded)
+        yield Finding(FindingCode.MACHINE_BUSY, Severity.WARNING, detail, rounds=numbers)
+    stolen = [(r.number, share) for r in session.completed if (share := _stolen(r)) is not None]
+    robbed = [(number, share) for number, share in stolen if share > STEAL_SHARE]
+    if robbed:
+        most = max(share for _, share in robbed)
+        detail = f"the hypervisor gave up to {most:.1%} of a core's time to other machines"
+        numbers = tuple(number for number, _ in robbed)
+        yield Finding(FindingCode.MACHINE_BUSY, Severity.WARNING, detail, rounds=numbers)
+    if session.opened.kind is not RecordKind.IMPORTED and not _any_sign(session, bool(stolen)):
+        detail = "neither CPU time nor load nor steal is told: nobody knows who else was at work"
+        yield Finding(FindingCode.BUSY_UNKNOWN, Severity.WARNING, detail)
+
+
+def _any_sign(session: Session, steal: bool) -> bool:
+    load = any(r.kind == "load" for found in session.completed for r in found.readings)
+    cpu_told = any(
+        burst.cpu_ns is not None
+        for found in session.completed
+        for block in found.blocks
+        for burst in block.bursts
+    ) or any(
+        run.cpu_ns is not None
+        for found in session.completed
+        for own in found.cells.values()
+        for run in own.sustained
+    )
+    return steal or load or cpu_told or not session.completed
+
+
+def _others(session: Session, found: RoundRecord) -> float:
+    """Cores that others kept busy in a round; 0 if those are few enough to leave room."""
+    if found.hello is None or found.hello.machine.os.lower().startswith("android"):
+        return 0
+    loads = [r.value for r in found.readings if r.kind == "load" and r.value is not None]
+    planned = session.plan.rounds[found.number].cells
+    own = max((session.plan.cells[cell].threads for cell in planned), default=1)
+    cores = found.hello.machine.cores
+    others = max(loads, default=0) / 1000 - own
+    room = max((cores - own) / 2, 0.5)
+    return others if others > room else 0
+
+
+def _stolen(found: RoundRecord) -> float | None:
+    looks = [(r.at_ns, r.value) for r in found.readings if r.kind == "steal"]
+    told = sorted((at_ns, value) for at_ns, value in looks if value is not None)
+    if len(told) < 2 or told[-1][0] - told[0][0] < STEAL_LEAST_NS:
+        return None
+    return max(told[-1][1] - told[0][1], 0) / (told[-1][0] - told[0][0])
