@@ -22,8 +22,10 @@ SUFFIX = ".jsonl"
 
 
 def to_line(event: Contract) -> bytes:
-    """An event as it is written: what was never set and is null is left out."""
-    return event.model_dump_json(exclude_none=True).encode() + b"\n"
+    """An event as it is written: null is left out, but for a plan's, where it may say no to a
+    default."""
+    whole = isinstance(event, SessionOpened)
+    return event.model_dump_json(exclude_none=not whole).encode() + b"\n"
 
 
 class Journal:

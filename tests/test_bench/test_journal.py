@@ -164,3 +164,10 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(RecordError), old_journal(file):
         pass
     assert file.read_bytes() == content
+
+
+def test_a_gate_that_was_left_out_stays_left_out(tmp_path: Path) -> None:
+    gate = PLAN.gate.model_copy(update={"control_drift_permille": None})
+    opened = OPENED.model_copy(update={"plan": PLAN.model_copy(update={"gate": gate})})
+    with new_journal(tmp_path, opened) as journal:
+        assert read_session(journal.file).opened == opened

@@ -73,7 +73,7 @@ def test_a_plan_survives_json() -> None:
 
 def test_golden_plan() -> None:
     plan = make_plan(BUNDLES, blocks=6, threads=2, affinity=(0, 1), seed=11)
-    check_file(GOLDEN / "measurement-plan.json", plan.model_dump_json(indent=1) + "\n")
+    check_file(GOLDEN / "v1" / "measurement-plan.json", plan.model_dump_json(indent=1) + "\n")
 
 
 def test_schema_is_current() -> None:

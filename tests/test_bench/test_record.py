@@ -43,7 +43,7 @@ def test_records_survive_the_disk(play: Play, tmp_path: Path) -> None:
 def test_golden_record(play: Play) -> None:
     throttle = Event(kind=EventKind.THROTTLE, block=3, factor=1.5)
     record = play(SCRIPT.model_copy(update={"events": (throttle,)}))[0]
-    check_file(GOLDEN / "run-record.json", record.model_dump_json(indent=1) + "\n")
+    check_file(GOLDEN / "v1" / "scripted.json", record.model_dump_json(indent=1) + "\n")
 
 
 def test_schema_is_current() -> None:
