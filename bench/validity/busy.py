@@ -102,14 +102,14 @@ def _any_sign(session: Session, steal: bool) -> bool:
 
 def _others(session: Session, found: RoundRecord) -> float:
     """Cores that others kept busy in a round; 0 if those are few enough to leave room."""
-    if found.hello is None or found.hello.machine.os.lower().startswith("android"):
+    machine = None if found.hello is None else found.hello.machine
+    if machine is None or machine.cores is None or machine.os.lower().startswith("android"):
         return 0
     loads = [r.value for r in found.readings if r.kind == "load" and r.value is not None]
     planned = session.plan.rounds[found.number].cells
     own = max((session.plan.cells[cell].threads for cell in planned), default=1)
-    cores = found.hello.machine.cores
     others = max(loads, default=0) / 1000 - own
-    room = max((cores - own) / 2, 0.5)
+    room = max((machine.cores - own) / 2, 0.5)
     return others if others > room else 0
 
 

@@ -526,6 +526,15 @@ def _block(number: int, bursts: list[CellBurst], reason: str | None, **fields: A
     return Block(n=0, block=number, **span, **every, **fields)
 
 
+def _paced(late: bool, samples_ns: tuple[int, ...], **fields: Any) -> PacedRun:
+    return PacedRun(samples_ns=samples_ns, late_ns=samples_ns[::-1] if late else (), **fields)
+
+
+def _sustained(start_ns: int, samples_ns: tuple[int, ...], **fields: Any) -> SustainedRun:
+    end_ns = start_ns + sum(samples_ns)
+    return SustainedRun(start_ns=start_ns, samples_ns=samples_ns, end_ns=end_ns, **fields)
+
+
 events: st.SearchStrategy[Contract] = st.one_of(
     st.builds(
         _block,
@@ -541,7 +550,7 @@ events: st.SearchStrategy[Contract] = st.one_of(
         Loaded,
         cell=cells,
         kind=st.sampled_from(LoadKind),
-        load_ns=times,
+        load_ns=maybe_times,
         compile_ns=maybe_times,
         engine=st.builds(Engine, name=st.sampled_from(["a", "b"]), version=st.just("1")),
         unit=st.none() | st.sampled_from(Unit),
@@ -562,20 +571,19 @@ events: st.SearchStrategy[Contract] = st.one_of(
         **at,
     ),
     st.builds(
-        PacedRun,
+        _paced,
         cell=cells,
         start_ns=times,
         interval_ns=times,
         samples_ns=samples,
-        late_ns=samples,
+        late=st.booleans(),
         before=some_readings,
         **at,
     ),
     st.builds(
-        SustainedRun,
+        _sustained,
         cell=cells,
         start_ns=times,
-        end_ns=times,
         samples_ns=samples,
         cpu_ns=maybe_times,
         after=some_readings,
@@ -604,7 +612,7 @@ def launches(draw: st.DrawFn, number: int) -> list[Contract]:
         plain = session_of(plan_of(1, rounds=1)).rounds[0].hello
         assert plain is not None
         machine: Machine = machine_of(
-            reality=draw(st.sampled_from(Reality)), cores=draw(st.integers(1, 4))
+            reality=draw(st.sampled_from(Reality)), cores=draw(st.none() | st.integers(1, 4))
         )
         lines.append(plain.model_copy(update={"machine": machine, "readings": draw(some_readings)}))
     lines += draw(st.lists(events, max_size=8))
