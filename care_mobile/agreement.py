@@ -67,7 +67,9 @@ def psnr_db(want: Floats, have: Floats, against: float | None = None) -> float:
     highest = peak(want) if against is None else against
     if not math.isfinite(error) or highest == 0.0:
         return -MAX_DB
-    return max(-MAX_DB, min(MAX_DB, 20.0 * math.log10(highest / error)))
+    # Each by itself: a quotient may leave the range of floats.
+    ratio_db = 20.0 * (math.log10(highest) - math.log10(error))
+    return max(-MAX_DB, min(MAX_DB, ratio_db))
 
 
 def cosine(want: Floats, have: Floats) -> float:

@@ -34,7 +34,7 @@ STORED = ("photos", "seeded")
 """The most ordinary set first: it stays where there is room for one only."""
 MAX_BYTES = 32 * 2**20
 MAX_OUTPUT_ELEMENTS = 65_536
-"""Of an output beyond these a sample is stored; as many as a harness gives back by default."""
+"""Of an output beyond these a sample is stored: as many as a harness sends back by default."""
 
 _MARGIN = 2.0
 """How much further than here an answer may be elsewhere, where it was beyond the plain limit."""
@@ -139,7 +139,7 @@ def _output(file: str, spec: TensorSpec, answer: NDArray[Any]) -> _File:
     array = answer[None] if batched else answer
     if not np.isfinite(array).all():
         raise _LeftOut(f"output {spec.name!r} of the network is not finite")
-    return _file(file, spec, array, sampling_stride(array.shape, MAX_OUTPUT_ELEMENTS))
+    return _file(file, spec, array, sampling_stride(array.size, MAX_OUTPUT_ELEMENTS))
 
 
 def _file(file: str, spec: TensorSpec, array: NDArray[Any], stride: int = 1) -> _File:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from care_mobile.answers import tensor_bytes
 from care_mobile.bench.devices import SessionStamp
 from care_mobile.bench.devices.scripted import Event, EventKind, Script, ScriptedDevice
 from care_mobile.bench.plan import BundleIdentity, BurstSize, MeasurementPlan, make_plan
@@ -26,6 +27,7 @@ from care_mobile.bundle import (
 )
 from care_mobile.evaluation.journal import Answer, Key, SubjectKey
 from care_mobile.inputs import Preprocessing, Resolution
+from care_mobile.probes import AnswerLimit, Probe, TensorFile
 from care_mobile.quiet import quiet
 
 SIDE = 16
@@ -42,8 +44,23 @@ def write_bundle(path: Path, model: Path, runtime: str, name: str, output: str) 
     """A bundle around a copy of a model file."""
     with writing(path) as partial:
         (partial / model.name).write_bytes(model.read_bytes())
-        write_manifest(partial, _manifest(partial, model.name, runtime, name, output))
+        probe = _probe(partial, name, output)
+        manifest = _manifest(partial, model.name, runtime, name, output)
+        write_manifest(partial, manifest.model_copy(update={"probes": (probe,)}))
     return path
+
+
+def _probe(folder: Path, name: str, output: str) -> Probe:
+    import numpy as np
+
+    (folder / "probes").mkdir()
+    tensors = []
+    for tensor, shape in ((name, (1, 3, SIDE, SIDE)), (output, (1, CLASSES))):
+        file = f"probes/{tensor}.bin"
+        (folder / file).write_bytes(tensor_bytes(np.ones(shape, np.float32)))
+        tensors.append(TensorFile(name=tensor, dtype="float32", shape=shape, file=file))
+    limit = AnswerLimit(min_psnr_db=40.0, peak=1.0, max_abs=1e-4)
+    return Probe(name="photos", inputs=(tensors[0],), outputs=(tensors[1],), limits=(limit,))
 
 
 def _manifest(folder: Path, file: str, runtime: str, name: str, output: str) -> Manifest:

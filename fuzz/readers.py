@@ -19,6 +19,7 @@ _LONGEST_MESSAGE = 2000
 def _manifest(path: Path) -> None:
     from PIL import Image
 
+    from care_mobile.answers import judge_answers, probe_inputs, reference_outputs
     from care_mobile.bundle import Bundle
     from care_mobile.evaluation.classes import class_count
     from care_mobile.inspection.inspector import inspect
@@ -29,6 +30,10 @@ def _manifest(path: Path) -> None:
     seeded_inputs(bundle, 0)
     inspect(path.parent)
     class_count(bundle)
+    for probe in bundle.manifest.probes:
+        probe_inputs(bundle, probe)
+        reference = reference_outputs(bundle, probe)
+        judge_answers(probe, reference, reference)
 
 
 def _record(path: Path) -> None:

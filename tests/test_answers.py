@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from care_mobile.agreement import psnr_db
 from care_mobile.answers import AnswerCheck, Sampled, judge_answers, sampling_stride
+from care_mobile.bench.protocol.arithmetic import answer_stride
+from care_mobile.bench.protocol.plan import Plan
+from care_mobile.export.stored_probes import MAX_OUTPUT_ELEMENTS
 from care_mobile.probes import AnswerLimit, Probe, TensorFile
 
 Arrays = dict[str, NDArray[Any]]
@@ -84,6 +87,13 @@ def test_the_peak_of_the_whole_set_is_the_ruler() -> None:
     have = noisy(SCORES, 39.0)
     peak = float(2 * np.abs(SCORES).max())
     assert judged(SCORES, have, AnswerLimit(min_psnr_db=40.0, peak=peak)).passed
+
+
+@pytest.mark.parametrize("peak", [0.0, 5e-324, 1e-300, 1e308])
+def test_a_forged_peak_is_a_number_like_any_other(peak: float) -> None:
+    limit = AnswerLimit(min_psnr_db=40.0, max_abs=1e308, peak=peak)
+    assert judged(SCORES, 1e30 * SCORES, limit).passed is (peak == 1e308)
+    assert judged(SCORES, SCORES, limit).passed
 
 
 def test_an_answer_that_is_zero_in_truth() -> None:
@@ -214,14 +224,12 @@ def test_a_reference_that_is_none_passes_nothing() -> None:
     assert "reference in the bundle is not finite" in found.note
 
 
-@given(shape=st.lists(st.integers(1, 64), min_size=1, max_size=4), most=st.integers(1, 5000))
-def test_a_sample_stays_in_no_row_and_no_column(shape: list[int], most: int) -> None:
-    stride = sampling_stride(shape, most)
-    total = math.prod(shape)
-    assert -(-total // stride) <= most
-    assert stride == 1 or math.gcd(stride, total) == 1
-    seen = np.arange(0, total, stride)
-    for axis in range(len(shape)):
-        inner = math.prod(shape[axis:])
-        if len(seen) >= inner:  # then every place of the inner axes is seen
-            assert len(np.unique(seen % inner)) == inner
+@given(count=st.integers(0, 2**40), most=st.integers(1, 2**24))
+def test_a_sample_is_stored_where_a_harness_samples(count: int, most: int) -> None:
+    stride = sampling_stride(count, most)
+    assert stride == answer_stride(count, most)
+    assert -(-count // stride) <= most
+
+
+def test_a_harness_samples_by_default_what_is_stored() -> None:
+    assert Plan.model_fields["answer_elements"].default == MAX_OUTPUT_ELEMENTS

@@ -152,6 +152,16 @@ def test_the_manifests_schema() -> None:
     check_golden("export/manifest-schema.json", json.dumps(Manifest.model_json_schema(), indent=1))
 
 
+def test_a_probe_that_is_not_in_the_bundle_is_told() -> None:
+    left = report().bundles[0].model_copy(update={"probes_left_out": {"photos": "is too large"}})
+    (line,) = [
+        line
+        for line in render._notes(report().model_copy(update={"bundles": (left,)}))
+        if "photos" in line
+    ]
+    assert f"{left.name}: the probe photos is not in the bundle: is too large." in line
+
+
 def test_a_tools_failure_outranks_parity() -> None:
     assert report().exit_code == 1
     alone = report().model_copy(update={"bundles": report().bundles[3:4]})

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from manifests import manifest_of
+from manifests import manifest_of, put_probe
 from networks import trained
 
 from care_mobile.bundle import MANIFEST, PassReport, Weights
@@ -50,6 +50,12 @@ def test_what_found_no_place_is_no_difference(tmp_path: Path) -> None:
     )
     after = {"passes": (idle,), "rewrites": {"means": 0}}
     assert differences(tmp_path, {"passes": (), "rewrites": {}}, after) == []
+
+
+def test_probes_are_no_difference(tmp_path: Path) -> None:
+    probe = put_probe(tmp_path)
+    found = compare(manifest_of(tmp_path), manifest_of(tmp_path, probes=(probe,)))
+    assert found.differences == ()
 
 
 def test_other_values_of_one_name_differ_where_both_are_known(tmp_path: Path) -> None:

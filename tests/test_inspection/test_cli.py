@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from golden_files import check_golden
 
+from care_mobile.bundle import Bundle
 from care_mobile.coreml.compute_plan import Comparison, ComputeDevice, Difference
 from care_mobile.coreml.forecast import Outlook
 from care_mobile.inspection.cli import main
@@ -74,6 +75,19 @@ def test_a_bundle(run: Run, small_onnx: Path, write_bundle: Callable[..., Path])
     code, out, _ = run(bundle)
     assert code == 0
     assert out.startswith("tiny/model.onnx: ONNX model")
+    opened = Bundle.open(bundle)
+    assert f"content {opened.manifest.content_sha256}\n" in out
+    assert "probes: none: answers cannot be judged" in out
+    left_out = {"photos": "output 'y' of the network is not finite"}
+    probed = write_bundle("probed", small_onnx.read_bytes(), probed=True, probes_left_out=left_out)
+    _, out, _ = run(probed)
+    assert f"content {opened.manifest.content_sha256}\n" in out
+    assert "probes: seeded\n" in out
+    assert "not among the probes: photos: output 'y' of the network is not finite\n" in out
+    _, out, _ = run(probed, "--json")
+    facts = Inspection.model_validate_json(out).bundle_facts
+    assert facts is not None
+    assert (facts.probes, facts.probes_left_out) == (("seeded",), left_out)
     (bundle / "model.onnx").write_bytes(b"other")
     code, _, err = run(bundle)
     assert code == 5

@@ -93,6 +93,17 @@ def test_other_content_is_tried(good: Path, write_bundle: WriteBundle, tmp_path:
             trials.check(Bundle.open(write_bundle("good", b"damaged")), "onnxruntime")
 
 
+def test_probes_and_times_are_no_other_content(
+    good: Path, write_bundle: WriteBundle, tmp_path: Path
+) -> None:
+    model = (good / "model.onnx").read_bytes()
+    later = {"created": "2030-01-01T00:00:00Z"}
+    with Trials(tmp_path / "marks") as trials:
+        trials.check(Bundle.open(good), "onnxruntime")
+        trials.check(Bundle.open(write_bundle("good", model, probed=True, **later)), "onnxruntime")
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+
+
 def test_a_load_without_end_is_ended(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
