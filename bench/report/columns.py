@@ -9,7 +9,7 @@ from ..protocol.plan import LoadKind, Role
 from ..protocol.record import RecordKind
 from . import figures
 from .figures import ms
-from .view import AnswerState, Relation, RowView, SessionView
+from .view import AnswerState, Relation, RowView, SessionView, SustainedView
 from .words import against
 
 EMPTY = "-"
@@ -37,6 +37,7 @@ def tables(view: SessionView) -> list[list[Column]]:
     found = [
         _said(view, _latency_columns(view), ()),
         _said(view, _side_columns(), same),
+        _said(view, _told_columns(), ()),
         _said(view, _phase_columns(), ()),
     ]
     return [table for table in found if any(column.title not in ("#", NAME) for column in table)]
@@ -44,10 +45,10 @@ def tables(view: SessionView) -> list[list[Column]]:
 
 def shared(view: SessionView) -> str:
     """How all cells ran, where that is one thing."""
-    told = [
-        cell if title == "engine" else f"{title} {cell}" for title, cell in _shared_columns(view)
-    ]
-    return ", ".join(told)
+    words = {"engine": "{}", "threads": "threads: {}", "cores": "pinned to {}"}
+    return ", ".join(
+        words.get(title, f"{title} {{}}").format(cell) for title, cell in _shared_columns(view)
+    )
 
 
 def _shared_columns(view: SessionView) -> list[tuple[str, str]]:
@@ -130,7 +131,7 @@ def _side_columns() -> Specification:
     return (
         *_how_columns(),
         *loads,
-        ("memory", lambda r: figures.size(r.memory.loaded_bytes) if r.memory else EMPTY, True, 50),
+        ("memory", _memory, True, 50),
         ("size", lambda r: figures.size(r.bundle.size_bytes), True, 30),
         ("answers", _answers, False, 90),
     )
@@ -170,6 +171,13 @@ def _load(kind: LoadKind) -> Cell:
     return told
 
 
+def _memory(row: RowView) -> str:
+    """Of the process with nothing else loaded."""
+    if row.memory is None or row.memory.alone_bytes is None:
+        return EMPTY
+    return figures.size(row.memory.alone_bytes)
+
+
 def _answers(row: RowView) -> str:
     found = row.answers
     if found.state is AnswerState.UNCHECKED:
@@ -182,28 +190,53 @@ def _answers(row: RowView) -> str:
 
 
 def _phase_columns() -> Specification:
-    def paced(row: RowView, of: str) -> str:
-        return ms(getattr(row.paced, of)) if row.paced else EMPTY
-
-    def sustained(row: RowView, of: str) -> str:
-        return ms(getattr(row.sustained, of)) if row.sustained else EMPTY
+    def sustained(cell: Callable[[SustainedView], str]) -> Cell:
+        return lambda row: cell(row.sustained) if row.sustained else EMPTY
 
     return (
-        ("paced ms", lambda r: paced(r, "median_ns"), True, 90),
-        ("p90", lambda r: paced(r, "p90_ns"), True, 60),
-        (
-            "late",
-            lambda r: f"{r.paced.late:,} of {r.paced.samples:,}" if r.paced else EMPTY,
-            True,
-            35,
-        ),
-        ("sustained ms", lambda r: sustained(r, "median_ns"), True, 80),
-        ("first tenth", lambda r: sustained(r, "first_ns"), True, 69),
-        ("last tenth", lambda r: sustained(r, "last_ns"), True, 70),
-        (
-            "over",
-            lambda r: figures.seconds(r.sustained.duration_ns) if r.sustained else EMPTY,
-            True,
-            30,
-        ),
+        ("paced ms", lambda r: ms(r.paced.median_ns) if r.paced else EMPTY, True, 90),
+        ("p90", lambda r: ms(r.paced.p90_ns) if r.paced else EMPTY, True, 60),
+        ("late", _late, True, 55),
+        ("sustained: first ms", sustained(lambda s: ms(s.first_ns)), True, 80),
+        ("last ms", sustained(lambda s: ms(s.last_ns)), True, 80),
+        ("times", sustained(lambda s: f"{s.slowdown:.2f}"), True, 80),
+        ("over", sustained(lambda s: figures.seconds(s.duration_ns)), True, 30),
+        ("MLPerf p90 ms", _single_stream, True, 95),
+    )
+
+
+def _late(row: RowView) -> str:
+    if row.paced is None or row.paced.late_share is None:
+        return EMPTY
+    return f"{row.paced.late_share * 100:.1f} %"
+
+
+def _single_stream(row: RowView) -> str:
+    found = row.single_stream
+    if found is None:
+        return EMPTY
+    return ms(found.p90_ns) if found.complete else f"{ms(found.p90_ns)} (too short)"
+
+
+def _told_columns() -> Specification:
+    def of(field: str) -> Cell:
+        def cell(row: RowView) -> str:
+            found = next((told for told in row.told if told.what == "latency"), None)
+            value = getattr(found, field, None)
+            return EMPTY if value is None else ms(value)
+
+        return cell
+
+    def count(row: RowView) -> str:
+        found = next((told for told in row.told if told.what == "latency"), None)
+        return EMPTY if found is None or found.count is None else f"{found.count:,}"
+
+    return (
+        ("told: mean ms", of("mean_ns"), True, 100),
+        ("median ms", of("median_ns"), True, 90),
+        ("p90", of("p90_ns"), True, 80),
+        ("p99", of("p99_ns"), True, 60),
+        ("min", of("min_ns"), True, 50),
+        ("max", of("max_ns"), True, 50),
+        ("runs", count, True, 50),
     )

@@ -64,7 +64,7 @@ def _lines(view: SessionView) -> Iterator[str]:
         if line:
             yield f"- {escaped(line)}"
     for remark in told[:_MOST_FOLDED]:
-        level = "" if remark.level == "note" else f"**{remark.level}**: "
+        level = "" if remark.level == "info" else f"**{remark.level}**: "
         yield f"- {level}{escaped(remark.text)}"
     if len(told) > _MOST_FOLDED:
         yield f"- and {len(told) - _MOST_FOLDED} more, in the record"

@@ -62,6 +62,16 @@ def _load(kind: LoadKind) -> Callable[[SessionView, RowView], Value]:
     return value
 
 
+def _told(of: str) -> Callable[[SessionView, RowView], Value]:
+    """Another tool's own figure."""
+
+    def value(view: SessionView, row: RowView) -> Value:
+        found = next((told for told in row.told if told.what == "latency"), None)
+        return getattr(found, of, None)
+
+    return value
+
+
 def _rounds(found: LatencyView | None) -> int | None:
     return None if found is None else len(found.rounds)
 
@@ -109,12 +119,13 @@ _COLUMNS: tuple[tuple[str, Callable[[SessionView, RowView], Value]], ...] = (
     ("ratio_low", lambda v, r: r.ratio.low if r.ratio else None),
     ("ratio_high", lambda v, r: r.ratio.high if r.ratio else None),
     *((f"load_{kind.value}_ns", _load(kind)) for kind in LoadKind),
-    ("memory_bytes", lambda v, r: r.memory.loaded_bytes if r.memory else None),
+    ("memory_bytes", lambda v, r: r.memory.alone_bytes if r.memory else None),
     ("paced_median_ns", lambda v, r: r.paced.median_ns if r.paced else None),
     ("paced_p90_ns", lambda v, r: r.paced.p90_ns if r.paced else None),
-    ("sustained_median_ns", lambda v, r: r.sustained.median_ns if r.sustained else None),
     ("sustained_first_ns", lambda v, r: r.sustained.first_ns if r.sustained else None),
     ("sustained_last_ns", lambda v, r: r.sustained.last_ns if r.sustained else None),
+    ("mlperf_p90_ns", lambda v, r: r.single_stream.p90_ns if r.single_stream else None),
+    *((f"told_{of}", _told(of)) for of in ("count", "mean_ns", "median_ns", "p90_ns", "p99_ns")),
     ("answers", lambda v, r: r.answers.state.value),
     ("worst_psnr_db", lambda v, r: r.answers.worst_psnr_db),
 )

@@ -16,7 +16,7 @@ from .words import caveats, circumstances, headline, legend, remarks
 LEAST_NAME = 16
 """Columns of a terminal that a name keeps; longer ones are folded."""
 _GAP = 2
-_STYLES = {"invalid": "bold red", "warning": "yellow", "note": ""}
+_STYLES = {"invalid": "bold red", "warning": "yellow", "info": ""}
 
 
 def print_view(view: SessionView, console: Console) -> None:
@@ -93,7 +93,7 @@ def _lines(view: SessionView, left_out: list[str]) -> list[Text]:
     plain = [*circumstances(view), shared(view), *legend(view), *caveats(view)]
     lines = [Text(line) for line in plain if line]
     for remark in remarks(view):
-        prefix = "" if remark.level == "note" else f"{remark.level}: "
+        prefix = "" if remark.level == "info" else f"{remark.level}: "
         lines.append(Text.assemble((prefix, _STYLES[remark.level]), remark.text))
     if left_out:
         lines.append(Text(f"No room for: {', '.join(left_out)}; a wider terminal or --json."))

@@ -16,6 +16,7 @@ from care_mobile.frozen import Frozen
 from ..protocol.events import Machine
 from ..protocol.plan import BundleFacts, LoadKind, Role, Unit
 from ..protocol.record import DeviceReference, RecordKind, RoundStatus
+from ..validity import Severity
 
 
 class AnswerState(str, Enum):
@@ -49,7 +50,7 @@ class RoundMedian(Frozen):
 
 
 class LatencyView(Frozen):
-    """Of all samples of accepted blocks in rounds that are evidence.
+    """Of all samples that are evidence: of accepted blocks, or of sustained runs without any.
 
     `measured` is false for figures that were played from a script. `median_ns` is the middle of the
     rounds' medians; `low_ns` and `high_ns` hold its interval.
@@ -79,32 +80,77 @@ class LoadView(Frozen):
 
 
 class MemoryView(Frozen):
-    """Resident in the process after the load: the median over launches in which the cell was
-    loaded first; after others it would contain them."""
+    """Resident in the process, which holds all cells of its round.
 
-    loaded_bytes: int
-    launches: int
+    `alone_bytes` is the median after loads before which nothing was loaded, null where the cell
+    never came first; `growth_bytes` what its load added, where the state before is known.
+    """
+
+    alone_bytes: int | None
+    growth_bytes: int | None
+    peak_bytes: int
+
+
+class WarmUpView(Frozen):
+    """`steady` of `rounds` ended because the latency held still; `first_ns` is the median of the
+    first inferences."""
+
+    rounds: int
+    steady: int
+    first_ns: int
 
 
 class PacedView(Frozen):
-    """One inference every `interval_ns`; `late` ones began over a tenth of it after their time."""
+    """One inference every `interval_ns`. `late_share` began late by more than a tenth of it, null
+    where nobody tells; `overrun_share` took longer than it."""
 
     interval_ns: int
     median_ns: int
     p90_ns: int
-    p99_ns: int | None
     samples: int
-    late: int
+    late_share: float | None
+    overrun_share: float
+
+
+class StretchView(Frozen):
+    """The median of about a second of a sustained run."""
+
+    at_ns: int
+    median_ns: int
 
 
 class SustainedView(Frozen):
-    """Back to back: medians of the first and the last tenth of the time, in the longest run."""
+    """Back to back: medians of the first and the last tenth of the time, of the longest run."""
 
+    round: int
     duration_ns: int
-    median_ns: int
     first_ns: int
     last_ns: int
+    slowdown: float
     samples: int
+    curve: tuple[StretchView, ...]
+
+
+class SingleStreamView(Frozen):
+    """As MLPerf's single stream reports; `complete` with 1,024 samples of 60 s."""
+
+    p90_ns: int
+    samples: int
+    duration_ns: int
+    complete: bool
+
+
+class ToldView(Frozen):
+    """Another tool's own figures of what it measured: without samples, with no interval."""
+
+    what: str
+    count: int | None
+    mean_ns: int | None
+    median_ns: int | None
+    min_ns: int | None
+    max_ns: int | None
+    p90_ns: int | None
+    p99_ns: int | None
 
 
 class AnswersView(Frozen):
@@ -119,12 +165,12 @@ class AnswersView(Frozen):
 
 
 class FindingView(Frozen):
-    """Something about validity; `invalid` findings take their rows out of every comparison.
+    """Something about validity; an invalid finding takes its rows out of every comparison.
 
-    `rows` are indices of cells; none means the session."""
+    `rows` are indices of cells, none for all of the session; `rounds` are numbers, none for all."""
 
     code: str
-    severity: Literal["invalid", "warning", "note"]
+    severity: Severity
     detail: str
     rows: tuple[int, ...]
     rounds: tuple[int, ...] = ()
@@ -146,7 +192,9 @@ class RatioView(Frozen):
     ratio: float
     low: float | None
     high: float | None
-    replicates: tuple[float, ...]
+    replicates: tuple[float, ...] = Field(description="of each round, or replicate")
+    paired: str | None = Field(description="block: in the same blocks; or replicate")
+    load_sd: float | None = Field(description="of the log ratio, what comes with each load")
 
 
 class RowView(Frozen):
@@ -173,8 +221,11 @@ class RowView(Frozen):
     ratio: RatioView | None
     loads: tuple[LoadView, ...]
     memory: MemoryView | None
+    warm_up: WarmUpView | None
     paced: PacedView | None
     sustained: SustainedView | None
+    single_stream: SingleStreamView | None = Field(description="with the preset mlperf")
+    told: tuple[ToldView, ...] = Field(description="of an imported record")
     answers: AnswersView
     failures: tuple[FailureView, ...]
 
@@ -214,15 +265,6 @@ class SkippedView(Frozen):
     remedy: str = ""
 
 
-class NoteView(Frozen):
-    """What a harness noted, in how many launches."""
-
-    code: str
-    detail: str
-    rows: tuple[int, ...]
-    launches: int
-
-
 class SessionView(Frozen):
     """Rows that can be compared come first, from the fastest on (or the base cells first)."""
 
@@ -249,7 +291,6 @@ class SessionView(Frozen):
     origin: str
     rows: tuple[RowView, ...]
     findings: tuple[FindingView, ...]
-    notes: tuple[NoteView, ...]
     lost: tuple[RoundView, ...]
     skipped: tuple[SkippedView, ...]
     passed_over: tuple[SkippedView, ...]

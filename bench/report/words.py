@@ -14,10 +14,12 @@ from .view import FindingView, Relation, RowView, SessionView
 
 LABEL = 60
 """Characters of a name inside a sentence."""
+MOST_LOST = 5
+MOST_NUMBERS = 10
 
 
 class Remark(NamedTuple):
-    """`level` is `note`, `warning` or `invalid`."""
+    """`level` is `info`, `warning` or `invalid`."""
 
     level: str
     text: str
@@ -56,6 +58,8 @@ def circumstances(view: SessionView) -> Iterator[str]:
         parts.append(f"{seconds(view.waited_ns)} of cooling down")
     if view.resumed:
         parts.append("resumed" if view.resumed == 1 else f"resumed {view.resumed} times")
+    if view.rounds_completed < view.rounds_planned and view.kind is not RecordKind.IMPORTED:
+        parts.append(f"unfinished{f' ({view.ended})' if view.ended else ''}: --resume goes on")
     yield ", ".join((*parts, f"preset {view.preset}", f"seed {view.seed}"))
 
 
@@ -114,38 +118,22 @@ def caveats(view: SessionView) -> Iterator[str]:
         yield "Random weights: these figures measure speed, never accuracy."
     if view.device.kind == "desktop" and view.kind is RecordKind.LATENCY:
         yield "Desktop figures compare bundles on this machine; they are not a phone's."
-    if view.lacks:
-        yield f"This record does not know: {', '.join(view.lacks)}."
 
 
 def remarks(view: SessionView) -> Iterator[Remark]:
-    """Validity, failures, what was left out: the worst first."""
-    order = {"invalid": 0, "warning": 1, "note": 2}
-    for finding in sorted(view.findings, key=lambda f: order[f.severity]):
-        yield Remark(finding.severity, _finding(view, finding))
-    for row in view.rows:
-        for failure in row.failures:
-            where = _rounds(failure.rounds)
-            yield Remark("warning", f"failed: {label(row)}: {_why(failure)}{where}")
-    for lost in view.lost:
-        why = _why(lost)
-        yield Remark("warning", f"round {lost.round + 1} {lost.status.value}{why and f': {why}'}")
-    if not view.complete:
-        ended = view.ended or "its record has no last line"
-        yield Remark("warning", f"unfinished: {ended}; --resume goes on with it")
-    for note in view.notes:
-        whose = _whose(view, note.rows)
-        detail = f": {note.detail}" if note.detail else ""
-        yield Remark("note", f"{whose}{note.code}{detail}")
+    """Validity, and what was left out: the worst first."""
+    for finding in view.findings:
+        yield Remark(finding.severity.value, _finding(view, finding))
+    for lost in view.lost[:MOST_LOST]:
+        why = ": ".join(part for part in (lost.code, shortened(lost.detail, 300)) if part)
+        told = f"round {lost.round + 1} {lost.status.value}"
+        yield Remark("info", f"{told}: {why}" if why else told)
+    if len(view.lost) > MOST_LOST:
+        yield Remark("info", f"and {len(view.lost) - MOST_LOST} more launches, in the record")
     for kind, group in (("skipped", view.skipped), ("passed over", view.passed_over)):
         for found in group:
             remedy = f"; try: {found.remedy}" if found.remedy else ""
-            yield Remark("note", f"{kind}: {shortened(found.name, 200)}: {found.reason}{remedy}")
-
-
-def _why(found: object) -> str:
-    code, detail = getattr(found, "code", None), getattr(found, "detail", "")
-    return ": ".join(part for part in (code, detail) if part)
+            yield Remark("info", f"{kind}: {shortened(found.name, 200)}: {found.reason}{remedy}")
 
 
 def _finding(view: SessionView, finding: FindingView) -> str:
@@ -166,4 +154,6 @@ def _rounds(numbers: Iterable[int]) -> str:
     told = [str(number + 1) for number in sorted(numbers)]
     if not told:
         return ""
+    if len(told) > MOST_NUMBERS:
+        return f" ({len(told)} rounds, {told[0]} to {told[-1]})"
     return f" (round {told[0]})" if len(told) == 1 else f" (rounds {', '.join(told)})"

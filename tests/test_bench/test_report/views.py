@@ -17,7 +17,6 @@ from care_mobile.bench.report.view import (
     LatencyView,
     LoadView,
     MemoryView,
-    NoteView,
     PacedView,
     RatioView,
     Relation,
@@ -26,8 +25,11 @@ from care_mobile.bench.report.view import (
     RowView,
     SessionView,
     SkippedView,
+    StretchView,
     SustainedView,
+    WarmUpView,
 )
+from care_mobile.bench.validity import Severity
 
 MACHINE = Machine(
     model="workstation",
@@ -92,9 +94,12 @@ def row(index: int, label: str, **changes: Any) -> RowView:
         latency=latency(10_000_000),
         ratio=reference(0),
         loads=(load(LoadKind.COLD, 61_000_000), load(LoadKind.CACHED, 42_500_000)),
-        memory=MemoryView(loaded_bytes=151_200_000, launches=3),
+        memory=MemoryView(alone_bytes=151_200_000, growth_bytes=40_000_000, peak_bytes=200_000_000),
+        warm_up=WarmUpView(rounds=5, steady=5, first_ns=12_000_000),
         paced=None,
         sustained=None,
+        single_stream=None,
+        told=(),
         answers=AnswersView(
             state=AnswerState.VERIFIED, judged=10, wrong=0, worst_psnr_db=121.4, partial=False
         ),
@@ -121,7 +126,9 @@ def reference(index: int) -> RatioView:
         ratio=1.0,
         low=None,
         high=None,
-        replicates=(1.0,) * 5,
+        replicates=(),
+        paired=None,
+        load_sd=None,
     )
 
 
@@ -133,6 +140,8 @@ def ratio(relation: Relation, low: float, middle: float, high: float) -> RatioVi
         low=low,
         high=high,
         replicates=(low, middle, middle, middle, high),
+        paired="block",
+        load_sd=0.02,
     )
 
 
@@ -160,7 +169,6 @@ def session(rows: Sequence[RowView], conclusion: ConclusionView, **changes: Any)
         origin="",
         rows=tuple(rows),
         findings=(),
-        notes=(),
         lost=(),
         skipped=(),
         passed_over=(),
@@ -180,16 +188,18 @@ def different() -> SessionView:
         interval_ns=33_333_333,
         median_ns=11_200_000,
         p90_ns=12_000_000,
-        p99_ns=None,
         samples=300,
-        late=4,
+        late_share=0.013,
+        overrun_share=0.0,
     )
     sustained = SustainedView(
+        round=1,
         duration_ns=60_000_000_000,
-        median_ns=10_300_000,
         first_ns=10_000_000,
         last_ns=12_100_000,
+        slowdown=1.21,
         samples=5800,
+        curve=(StretchView(at_ns=500_000_000, median_ns=10_000_000),),
     )
     return session(
         [
@@ -209,15 +219,10 @@ def different() -> SessionView:
         findings=(
             FindingView(
                 code="machine-busy",
-                severity="warning",
+                severity=Severity.WARNING,
                 detail="load 1.8 on 2 cores",
                 rows=(),
                 rounds=(1, 3),
-            ),
-        ),
-        notes=(
-            NoteView(
-                code="affinity-not-supported", detail="asked for 0,1", rows=(0, 1), launches=5
             ),
         ),
         skipped=(
@@ -295,7 +300,7 @@ def invalid() -> SessionView:
         findings=(
             FindingView(
                 code="wrong-answers",
-                severity="invalid",
+                severity=Severity.INVALID,
                 detail="10 of 10 answers are wrong, at worst 12.3 dB",
                 rows=(1,),
             ),
@@ -364,6 +369,8 @@ def interrupted() -> SessionView:
                     low=None,
                     high=None,
                     replicates=(1.05,),
+                    paired="block",
+                    load_sd=None,
                 ),
             ),
         ],
@@ -377,6 +384,14 @@ def interrupted() -> SessionView:
         blocks_accepted=4,
         complete=False,
         ended="interrupted",
+        findings=(
+            FindingView(
+                code="interrupted",
+                severity=Severity.WARNING,
+                detail="the session was stopped: 1 of 5 rounds are there",
+                rows=(),
+            ),
+        ),
     )
 
 
@@ -399,7 +414,7 @@ def imported() -> SessionView:
         rounds_planned=1,
         rounds_completed=1,
         blocks_accepted=1,
-        lacks=("rounds", "machine", "threads", "answers"),
+        lacks=("no-rounds", "no-machine", "no-answers"),
         origin="onnxruntime_perf_test",
     )
 
@@ -459,7 +474,7 @@ def hostile_names() -> SessionView:
         findings=(
             FindingView(
                 code="placement-changed",
-                severity="warning",
+                severity=Severity.WARNING,
                 detail="[link=http://x]y[/link] </details> | <b>",
                 rows=(0, 2),
             ),
