@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from care_mobile.errors import CareError
+
 from ..protocol.events import Answer
 from ..protocol.plan import Cell, LoadKind, Plan, Probe
-from .engines import RUNTIME_ENGINES, EngineKind, Inputs, Model, Prepared
+from .engines import RUNTIME_ENGINES, EngineKind, Inputs, Model, Prepared, refused
 from .pages import drop
 from .pinning import SUPPORTED, Pinning
 from .probing import answers_of, read_inputs
@@ -64,7 +66,10 @@ class Loader:
         begin = self._now_ns()
         model = prepared.load()
         load_ns = self._now_ns() - begin
-        infer = model.bind(feed)
+        try:
+            infer = model.bind(feed)
+        except CareError as error:
+            raise refused(error) from error
         pins = cell.cores is not None and SUPPORTED
         facts = LoadFacts(
             kind=kind,
