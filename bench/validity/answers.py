@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from ..evidence import cell_rounds
 from ..protocol.events import Loaded
 from ..protocol.plan import Unit
-from ..protocol.record import CellRound, RecordKind, RoundRecord, Session
+from ..protocol.record import CellRound, RoundRecord, Session
 from .findings import Finding, FindingCode, Severity
 
 _NO_AFFINITY = "affinity-not-supported"
@@ -45,8 +45,8 @@ def _answers(session: Session, cell: int) -> Iterator[Finding]:
         )
     rounds = [(found.number, own) for found, own in cell_rounds(session, cell)]
     unchecked = _numbers(number for number, own in rounds if not own.judged)
-    # What an imported record lacks is said once, for all of it.
-    if unchecked and session.opened.kind is not RecordKind.IMPORTED:
+    # What a record lacks is said once, for all of it.
+    if unchecked and not session.opened.lacks:
         everywhere = len(unchecked) == len(rounds)
         yield Finding(
             FindingCode.ANSWERS_UNCHECKED,

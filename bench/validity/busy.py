@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..phases import CpuShare, cpu_share
-from ..protocol.record import RecordKind, RoundRecord, Session
+from ..protocol.record import RoundRecord, Session
 from .findings import Finding, FindingCode, Severity
 
 BUSY_SHARE = 0.9
@@ -79,7 +79,7 @@ def judge_busy(session: Session) -> Iterator[Finding]:
         detail = f"the hypervisor gave up to {most:.1%} of a core's time to other machines"
         numbers = tuple(number for number, _ in robbed)
         yield Finding(FindingCode.MACHINE_BUSY, Severity.WARNING, detail, rounds=numbers)
-    if session.opened.kind is not RecordKind.IMPORTED and not _any_sign(session, bool(stolen)):
+    if not session.opened.lacks and not _any_sign(session, bool(stolen)):
         detail = "neither CPU time nor load nor steal is told: nobody knows who else was at work"
         yield Finding(FindingCode.BUSY_UNKNOWN, Severity.WARNING, detail)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..evidence import evidence
 from ..protocol.events import Block, Reading, Reality
+from ..protocol.foreign import WORDS
 from ..protocol.plan import Thermal
 from ..protocol.record import RecordKind, RoundRecord, Session
 from .findings import Finding, FindingCode, Severity
@@ -27,6 +28,9 @@ _UNREAL = {
 }
 
 
+_LACKS = {lack.value: words for lack, words in WORDS.items()}
+
+
 def judge_kind(session: Session) -> Iterator[Finding]:
     """What a record can say at all."""
     kind, lacks = session.opened.kind, session.opened.lacks
@@ -37,7 +41,7 @@ def judge_kind(session: Session) -> Iterator[Finding]:
         detail = "times were played from a script; nothing was measured"
         yield Finding(FindingCode.SCRIPT, Severity.INFO, detail)
     if lacks:
-        detail = f"this record does not know: {', '.join(lacks)}"
+        detail = "; ".join(_LACKS.get(lack, lack) for lack in lacks)
         yield Finding(FindingCode.IMPORTED_LACKS, Severity.WARNING, detail)
     if kind in (RecordKind.LATENCY, RecordKind.IMPORTED):
         yield from _reality(session)
@@ -48,7 +52,7 @@ def _reality(session: Session) -> Iterator[Finding]:
     for reality in sorted(found & _UNREAL.keys()):
         detail = f"the machine is no device but of kind {reality.value}: its times are not one's"
         yield Finding(_UNREAL[reality], Severity.INVALID, detail)
-    if Reality.UNKNOWN in found and session.opened.kind is not RecordKind.IMPORTED:
+    if Reality.UNKNOWN in found and not session.opened.lacks:
         detail = "the harness does not say whether the machine is a real one"
         yield Finding(FindingCode.REALITY_UNKNOWN, Severity.WARNING, detail)
 
@@ -138,7 +142,7 @@ def _heat(session: Session) -> Iterator[Finding]:
             f"the device went above the thermal state {_name(limit)}",
             rounds=tuple(r.number for r in warm),
         )
-    if session.opened.kind is RecordKind.IMPORTED or not session.completed:
+    if session.opened.lacks or not session.completed:
         return
     unknown = tuple(r.number for r in session.completed if not _tells_heat(r))
     if unknown:

@@ -150,7 +150,6 @@ def test_nothing_else_differs() -> None:
     for name, session in CHANGES.items():
         found = {d.field for d in compare_keys(BASE, session, 0, 0) if d.rule is not Rule.IGNORE}
         pairs = {
-            "machine.cores": {"machine.cores"},
             # What is asked for is what is observed here, and threads of another number too.
             "unit.requested": {"unit.requested", "unit.observed"},
             "threads.requested": {"threads.requested", "threads.observed"},
@@ -192,26 +191,47 @@ def test_within_a_session_what_tells_cells_apart_is_the_question() -> None:
 
 
 def test_what_a_record_lacks_is_refused_or_warned_as_the_table_says() -> None:
-    lacking = other(lacks=("machine-os", "threads", "engine-version"))
+    lacking = other(lacks=("no-os-build", "no-threads", "no-engine-version", "no-rounds"))
     found = {d.field: d for d in compare_keys(BASE, lacking, 0, 0)}
     assert {name: d.rule for name, d in found.items()} == {
         "engine.version": Rule.MUST_EQUAL,
         "threads.requested": Rule.MUST_EQUAL,
         "threads.observed": Rule.WARN,
-        "machine.os": Rule.MUST_EQUAL,
-        "machine.os_build": Rule.MUST_EQUAL,
+        "machine.os_build": Rule.WARN,
     }
     assert all(d.unknown and d.b == () for d in found.values())
 
 
+def test_what_an_imported_plan_has_to_hold_is_not_taken_for_what_was_told() -> None:
+    def imported(day: int) -> Session:
+        plan = plan_of(session=f"day-{day}", burst=Burst(target_ns=day))
+        return session_of(plan, kind=RecordKind.IMPORTED, lacks=("no-unit", "no-content"))
+
+    key = comparison_key(imported(1), 0)
+    assert key["plan.burst.mode"] == key["plan.warmup"] == key["unit.requested"] == ()
+    found = compare_keys(imported(1), imported(2), 0, 0)
+    assert {d.field for d in refused(found)} == {"unit.requested"}
+    assert {d.field for d in warned(found)} == {"unit.observed"}
+
+
 @pytest.mark.parametrize("unknown", ["", "unknown"])
 def test_two_that_do_not_know_are_not_equal(unknown: str) -> None:
-    def silent(day: int) -> Session:
+    def silent(day: int, **facts: str) -> Session:
         plan = plan_of(session=f"day-{day}")
-        return session_of(plan, machine=machine_of(os_build=unknown))
+        return session_of(plan, machine=machine_of(os=unknown, **facts))
 
     found = {d.field: d.rule for d in compare_keys(silent(1), silent(2), 0, 0)}
-    assert found == {"machine.os_build": Rule.MUST_EQUAL}
+    assert found == {"machine.os": Rule.MUST_EQUAL}
+    nothing = [silent(day, model=unknown, soc=unknown) for day in (1, 2)]
+    assert "machine.model" in {d.field for d in refused(compare_keys(*nothing, 0, 0))}
+
+
+def test_a_processor_stands_for_a_model_that_is_not_told() -> None:
+    sessions = [
+        session_of(plan_of(session=f"day-{day}"), machine=machine_of(model="unknown"))
+        for day in (1, 2)
+    ]
+    assert compare_keys(*sessions, 0, 0) == ()
 
 
 def test_a_session_without_evidence_is_comparable_with_nothing() -> None:

@@ -372,7 +372,7 @@ SESSIONS: dict[str, tuple[Session, FindingCode, Severity, int | None]] = {
         Code.SCRIPT, INFO, None,
     ),
     "another tool's record": (
-        session_of(kind=RecordKind.IMPORTED, lacks=("threads", "os")),
+        session_of(kind=RecordKind.IMPORTED, lacks=("no-threads", "something-new")),
         Code.IMPORTED_LACKS, WARNING, None,
     ),
 }  # fmt: skip
@@ -483,6 +483,17 @@ def test_an_outlier_is_no_step() -> None:
         return [BASE_NS * (10 if n == 7 else 1) for n in range(40)]
 
     assert codes(clean(latencies=outlier)) == []
+
+
+def test_what_a_record_lacks_is_said_once_and_in_words() -> None:
+    def edit(line: Contract) -> Contract | None:
+        return None if isinstance(line, Judged) else no_cpu_time(line)
+
+    session = session_of(edit=edit, lacks=("no-answers", "no-cpu-time", "something-new"))
+    assert codes(session) == [Code.IMPORTED_LACKS]
+    detail = one(session, Code.IMPORTED_LACKS).detail
+    assert "whether the answers were right was not looked at" in detail
+    assert "something-new" in detail
 
 
 def test_every_code_has_its_rule_and_its_test() -> None:
