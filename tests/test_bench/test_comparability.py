@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from care_mobile.bench.comparability import (
     FIELDS,
@@ -16,6 +17,7 @@ from care_mobile.bench.protocol.events import Clock, Engine, HarnessInfo, Hello,
 from care_mobile.bench.protocol.plan import Burst, Gate, Phase, Unit, Warmup
 from care_mobile.bench.protocol.record import DeviceReference, RecordKind, Session
 
+from .any_sessions import sessions
 from .sessions import cell_of, changing, machine_of, plan_of, reading, session_of
 
 SEEN = tuple(
@@ -255,3 +257,12 @@ def test_what_changed_within_a_session_differs_from_what_did_not() -> None:
     session = session_of(plan, edit=changing(Loaded, engine=newer))
     assert comparison_key(session, 0)["engine.version"] == ("1", "2", "3", "4", "5")
     assert changed(session, "engine.version") is Rule.MUST_EQUAL
+
+
+@given(sessions(), sessions())
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_can_be_folded_is_compared(a: Session, b: Session) -> None:
+    found = compare_keys(a, b, 0, 1)
+    assert {d.field for d in found} == {d.field for d in compare_keys(b, a, 1, 0)}
+    assert all(d.a != d.b or d.unknown for d in found)
+    assert set(comparison_key(a, 0)) == {field.name for field in FIELDS}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from care_mobile.bench.phases import (
     cpu_share,
@@ -21,7 +24,10 @@ from care_mobile.bench.protocol.events import (
     Warm,
 )
 from care_mobile.bench.protocol.plan import LoadKind, Phase, Unit
+from care_mobile.bench.protocol.record import Session
+from care_mobile.bench.stats import latency, ratio
 
+from .any_sessions import sessions
 from .sessions import BASE_NS, cell_of, changing, plan_of, reading, session_of
 
 ALL = (Phase.BURST, Phase.PACED, Phase.SUSTAINED)
@@ -149,3 +155,17 @@ def test_a_session_without_these_phases_has_none_of_their_figures() -> None:
     session = session_of()
     assert pace(session, 0) is None
     assert sustained(session, 0) == ()
+
+
+@given(sessions())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_can_be_folded_has_figures_or_none(session: Session) -> None:
+    for cell in (0, 1):
+        for read in (loads, warm_ups, pace, sustained, memory, cpu_share, single_stream):
+            read(session, cell)
+        found = latency(session, cell)
+        assert found is None or 0 < found.median_ns < math.inf
+        for base in (0, 1):
+            compared = ratio(session, cell, base)
+            if compared is not None and compared.low is not None and compared.high is not None:
+                assert 0 < compared.low <= compared.high < math.inf
