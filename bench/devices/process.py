@@ -82,7 +82,7 @@ class ProcessStation:
         file = self._folder / f"round-{planned.number}-{launch}.jsonl"
         arguments = ["--plan", str(self._folder / "plan.json"), "--round", str(planned.number)]
         arguments += ["--launch", launch, "--output", str(file)]
-        with _running([*self._command, *arguments], launch) as (process, noise):
+        with running([*self._command, *arguments], launch) as (process, noise):
             limits = self._limits or Limits.of(self._plan, planned)
             beyond = _wait(process, file, limits, watch)
             process.kill()
@@ -170,7 +170,7 @@ class _Noise:
 
 
 @contextmanager
-def _running(
+def running(
     arguments: Sequence[str], launch: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], _Noise]]:
     """A process whose noise is drained; in the end it is gone with all that it started."""
@@ -184,15 +184,17 @@ def _running(
         yield process, noise
     finally:
         children.finish(process)
-        _end_marked(launch)
+        for left in marked(launch):  # outside of its process group
+            with suppress(psutil.Error):
+                left.kill()
 
 
-def _end_marked(launch: str) -> None:
-    """End what left the process group, as far as the system shows environments."""
+def marked(launch: str) -> Iterator[psutil.Process]:
+    """What a launch started and what that started, as far as the system shows environments."""
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(_MARK) == launch:
-                process.kill()
+                yield process
 
 
 StationType = TypeVar("StationType", bound=ProcessStation)

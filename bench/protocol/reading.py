@@ -218,7 +218,7 @@ class _Order:
             stage = self._stage.get(cell, "")
             if stage == "failed":
                 continue
-            if stage != ("warm" if phases else "loaded"):
+            if stage not in (("warm",) if phases else ("loaded", "warm")):
                 raise ProtocolError("cell-missing", f"cell {cell} neither ran nor failed")
             for phase, kind in ((Phase.PACED, PacedRun), (Phase.SUSTAINED, SustainedRun)):
                 if phase in phases and (cell, kind) not in self._ran:
@@ -264,6 +264,8 @@ class _Order:
                 raise ProtocolError("time-went-back", f"block {block.block} starts in the last one")
             if self._last.rejected is not None and self._last.attempt < self._retries:
                 turns.add((self._last.block, self._last.attempt + 1))
+        if block.attempt > self._retries:
+            raise ProtocolError("too-many-attempts", f"block {block.block} is tried too often")
         if (block.block, block.attempt) not in turns:
             raise ProtocolError("wrong-order", f"block {block.block} comes out of turn")
         self._last = block
