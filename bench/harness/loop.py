@@ -81,6 +81,8 @@ class _Running:
             self._load(cell)
         gc.collect()
         gc.freeze()  # what is here stays: the collections before bursts need not look at it
+        if not self._planned.phases:  # answers alone, of what has no latencies
+            return
         for cell in tuple(self._living):
             self._warm_up(cell)
         if Phase.BURST in self._planned.phases:
