@@ -236,20 +236,30 @@ def _values(readings: Iterable[Reading], kind: str) -> list[int]:
 
 
 @dataclass(frozen=True)
-class CpuShare:
-    """CPU time of the process over wall time of the very inferences, by round number.
+class CpuRound:
+    """CPU time of the process against wall time of a cell's inferences, in one round.
 
-    1 is a thread that ran all the time; more are several threads; less is waiting: for a core on
-    a busy machine, or for an accelerator.
+    A `share` of 1 is a thread that ran all the time; more are several threads; less is waiting: for
+    a core on a busy machine, or for an accelerator. `stretch` is how many times the CPU time of an
+    inference the median inference took: a few that waited for long lower the share and leave the
+    median alone.
     """
 
-    by_round: tuple[tuple[int, float], ...]
+    round: int
+    share: float
+    stretch: float
+
+
+@dataclass(frozen=True)
+class CpuShare:
+    """Round by round; `on_cpu` says whether nothing but a core is waited for."""
+
+    rounds: tuple[CpuRound, ...]
     on_cpu: bool
-    """Whether the network ran on the CPU, where nothing but a core is waited for."""
 
     @property
     def lowest(self) -> float:
-        return min(share for _, share in self.by_round)
+        return min(found.share for found in self.rounds)
 
 
 def cpu_share(session: Session, cell: int) -> CpuShare | None:
@@ -257,9 +267,12 @@ def cpu_share(session: Session, cell: int) -> CpuShare | None:
     found = []
     for each in evidence(session, cell):
         told = [piece for piece in each.pieces if piece.cpu_ns is not None]
-        wall_ns = sum(sum(piece.samples_ns) for piece in told)
+        samples = [sample for piece in told for sample in piece.samples_ns]
+        wall_ns, cpu_ns = sum(samples), sum(piece.cpu_ns or 0 for piece in told)
         if wall_ns >= LEAST_CPU_WALL_NS:
-            found.append((each.round.number, sum(p.cpu_ns or 0 for p in told) / wall_ns))
+            middle = float(np.median(_array(samples)))
+            stretch = middle * len(samples) / max(cpu_ns, 1)
+            found.append(CpuRound(each.round.number, cpu_ns / wall_ns, stretch))
     return CpuShare(tuple(found), on_cpu(session, cell)) if found else None
 
 

@@ -260,6 +260,20 @@ def ratio(session: Session, cell: int, base: int, *, rejected: bool = False) -> 
     )
 
 
+def flips(session: Session, cell: int, base: int) -> bool:
+    """Whether rejected blocks would change what `ratio` says: then nothing is to be concluded.
+
+    A gate must not decide a verdict.
+    """
+    kept = ratio(session, cell, base)
+    every = ratio(session, cell, base, rejected=True)
+    return kept is not None and every is not None and _verdict(kept) != _verdict(every)
+
+
+def _verdict(found: Ratio) -> int:
+    return int(math.copysign(1, found.ratio - 1)) if found.differs else 0
+
+
 def _deviations(found: Sequence[RoundRatios]) -> tuple[float | None, float | None, float | None]:
     """Between rounds, within them, and of the loads alone: variance components of one factor."""
     freedom = sum(len(each.logs) - 1 for each in found)

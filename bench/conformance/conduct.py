@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -10,12 +11,13 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from ..protocol.reading import last_event
 from .cases import Case
 from .findings import Findings
-from .launches import LEAVE_SECONDS, Seen, Step, launch, size_of, terminate
+from .launches import LEAVE_SECONDS, Seen, Step, launch, size_of, snapshot, terminate
 
 _EXISTING = b"yesterday's\n"
 
@@ -89,14 +91,21 @@ def refusals(bench: Bench, case: Case) -> None:
         for where, arguments in wrong.items():
             seen, _ = bench.start(case, folder, arguments=arguments)
             bench.findings.note("bad-arguments", _refused(seen), where)
-            seen.file.unlink(missing_ok=True)
+            _remove(seen.file)
     with laid_out(case) as folder:
         file = folder / f"round-{case.round}.jsonl"
         file.write_bytes(_EXISTING)
         seen, _ = bench.start(case, folder)
-        kept = size_of(file) == len(_EXISTING) and file.read_bytes() == _EXISTING
+        kept = snapshot(folder).get(file.name) == sha256(_EXISTING).hexdigest()
         problem = None if kept else "the file was changed"
         bench.findings.note("existing-file", problem or _status(seen), "its output exists")
+
+
+def _remove(file: Path) -> None:
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file, ignore_errors=True)
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _refused(seen: Seen) -> str | None:
@@ -121,11 +130,18 @@ class _Terminating:
             if time.monotonic() - self.sent > LEAVE_SECONDS:
                 return f"it still ran {LEAVE_SECONDS:g} s after SIGTERM"
             return None
-        self.saw_block = size_of(self._file) > 0 and b'"block"' in self._file.read_bytes()
+        self.saw_block = _holds_block(self._file)
         if self.saw_block or time.monotonic() > self._late:
             self.sent = time.monotonic()
             terminate(process)
         return None
+
+
+def _holds_block(file: Path) -> bool:
+    try:
+        return size_of(file) > 0 and b'"block"' in file.read_bytes()
+    except OSError:
+        return False
 
 
 def ended_early(bench: Bench, case: Case, patience_s: float) -> None:

@@ -132,19 +132,28 @@ def _name(process: psutil.Process) -> str:
 
 def size_of(file: Path) -> int:
     """Its bytes; -1 where there is no regular file."""
-    return file.stat().st_size if file.is_file() else -1
+    try:
+        return file.stat().st_size if file.is_file() else -1
+    except OSError:
+        return -1
 
 
 def snapshot(folder: Path) -> Mapping[str, str]:
-    """Hashes of the files of a folder by their paths; of other things what they are."""
-    return {
-        path.relative_to(folder).as_posix(): (
-            sha256(path.read_bytes()).hexdigest()
-            if path.is_file() and size_of(path) <= MAX_FILE_BYTES
-            else f"{path.lstat().st_mode}"
-        )
-        for path in folder.rglob("*")
-    }
+    """What lies in a folder by path: hashes of files, kinds of other things, size of what is large.
+
+    A harness may have left anything there, and may be at it still.
+    """
+    return {path.relative_to(folder).as_posix(): _state(path) for path in folder.rglob("*")}
+
+
+def _state(path: Path) -> str:
+    try:
+        if path.is_symlink() or not path.is_file() or size_of(path) > MAX_FILE_BYTES:
+            found = path.lstat()
+            return f"{found.st_mode} {0 if path.is_dir() else found.st_size}"
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return str(error.strerror)
 
 
 def _last_line(text: str) -> str:

@@ -18,7 +18,6 @@ MIN_ROUNDS = 3
 """The 97.5 % quantile of t is 12.7 with two rounds, 4.3 with three."""
 MIN_SAMPLES = 30
 REJECTED_SHARE = 0.2
-LOST_SHARE = 0.5
 LATE_SHARE = 0.05
 PIECES = 8
 """Parts of a round among which a step is looked for; of `PIECE_SAMPLES` inferences at least."""
@@ -89,7 +88,7 @@ def _slots(session: Session) -> Iterator[Finding]:
     if lost:
         yield Finding(
             FindingCode.SLOTS_LOST,
-            Severity.INVALID if lost > LOST_SHARE * planned else Severity.WARNING,
+            Severity.WARNING,
             f"{lost} of {planned} planned blocks have no accepted attempt",
             rounds=tuple(numbers),
         )

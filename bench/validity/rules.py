@@ -187,9 +187,10 @@ RULES = (
     Rule(
         Code.MACHINE_BUSY,
         (INVALID, WARNING),
-        "CPU time below 90 % (invalid: 50 %) of the wall time of a cell's own inferences on the "
-        "CPU, or in a round 20 % below the cell's best; the load of others beyond half of the "
-        "cores that are left; 2 % of the time given away by a hypervisor",
+        "in half of the rounds the median is over twice the CPU time of an inference (invalid); "
+        "CPU time below 90 % of the wall time of a cell's own inferences on the CPU, or in a round "
+        "20 % below the cell's best; the load of others beyond half of the cores that are left; "
+        "2 % of a core's time given away by a hypervisor",
         "the network waited for a core; on a busy machine figures were off by a factor of six",
     ),
     Rule(
@@ -236,9 +237,9 @@ RULES = (
     ),
     Rule(
         Code.SLOTS_LOST,
-        (INVALID, WARNING),
-        "planned blocks were never accepted: over half of them (invalid), or some (warning)",
-        "orders are balanced over all blocks; what is left was chosen by chance",
+        (WARNING,),
+        "planned blocks were never accepted",
+        "there is less evidence than planned, and orders are balanced over all blocks only",
     ),
     Rule(
         Code.WARM_UP_CAPPED,

@@ -111,7 +111,8 @@ def test_cpu_time_is_held_against_the_inferences() -> None:
     found = cpu_share(session_of(edit=changing(Block, bursts=halved)), 1)
     assert found is not None
     assert found.lowest == 0.5
-    assert [number for number, _ in found.by_round] == [0, 1, 2, 3, 4]
+    assert [each.round for each in found.rounds] == [0, 1, 2, 3, 4]
+    assert {each.stretch for each in found.rounds} == {2.0}
     assert found.on_cpu
 
 

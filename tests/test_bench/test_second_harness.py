@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from care_mobile.bench.conformance import Outcome, run_conformance
+
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "second_harness"
 PAGE = (ROOT / "docs" / "harness-protocol.md").read_text(encoding="utf-8")
@@ -74,3 +76,18 @@ def test_arithmetic_is_that_of_the_page() -> None:
     )
     results = json.loads(done.stdout)
     assert results == [result for _, _, result in examples]
+
+
+def test_it_keeps_every_rule_that_conformance_checks() -> None:
+    assert NODE is not None
+    result = run_conformance([NODE, str(FOLDER / "harness.mjs")])
+    unkept = [
+        f"{check.name}: {check.outcome.value}: {check.detail}"
+        for check in result.checks
+        if check.outcome is not Outcome.KEPT
+    ]
+    assert unkept == []
+    page = PAGE[PAGE.index("## What conformance checks") :]
+    assert [check.name for check in result.checks] == re.findall(r"^\| `([a-z-]+)` \|", page, re.M)
+    assert result.harness is not None
+    assert result.harness.name == "care-mobile-second"

@@ -19,6 +19,7 @@ from care_mobile.bench.protocol.record import Landed, RoundStatus, Session
 from care_mobile.bench.stats import (
     Pairing,
     Ratio,
+    flips,
     hodges_lehmann,
     latency,
     log_ratios,
@@ -142,6 +143,20 @@ def test_only_completed_rounds_and_accepted_blocks_count() -> None:
     assert found_ratio(ran).rounds == 4
     one = latency(session, 0)
     assert one is not None and one.samples.count == 3 * 2 * 10
+
+
+@pytest.mark.parametrize(("rejected_ratio", "flip"), [(1.2, False), (0.8, True)])
+def test_a_gate_that_decides_a_verdict_is_seen(rejected_ratio: float, flip: bool) -> None:
+    """Accepted blocks say 5 % slower; the others agree, or say the contrary."""
+
+    def latencies(number: int, block: int, cell: int) -> int:
+        times = (1.05 + 0.001 * number, rejected_ratio)[block]
+        return round(BASE_NS * times) if cell else BASE_NS
+
+    session = session_of(latencies=latencies, edit=rejecting(lambda block: block.block == 1))
+    assert found_ratio(session).differs
+    assert flips(session, 1, 0) is flip
+    assert not flips(session_of(latencies=latencies), 1, 0)
 
 
 def test_a_round_in_which_a_cell_failed_is_no_evidence_for_it() -> None:

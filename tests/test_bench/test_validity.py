@@ -300,7 +300,7 @@ EDITS: dict[str, tuple[Edit, FindingCode, Severity, int | None, tuple[int, ...]]
         Code.SLOTS_LOST, WARNING, None, (1,),
     ),
     "no slot with a block": (
-        rejecting(lambda block: True), Code.SLOTS_LOST, INVALID, None, (0, 1, 2, 3, 4),
+        rejecting(lambda block: True), Code.SLOTS_LOST, WARNING, None, (0, 1, 2, 3, 4),
     ),
     "a warm-up given up": (
         in_round(2, first_cell(Warm, steady=False)), Code.WARM_UP_CAPPED, WARNING, 0, (2,),
@@ -399,6 +399,11 @@ def test_the_worst_comes_first() -> None:
     assert set(ranks) == {0, 1, 2}
 
 
+def test_without_an_accepted_block_no_cell_is_evidence() -> None:
+    findings = judge(clean(edit=rejecting(lambda block: True)))
+    assert invalid(findings, 0) and invalid(findings, 1)
+
+
 def test_a_failed_cell_takes_no_slot_from_the_others() -> None:
     found = codes(clean(edit=after_loads(failing)))
     assert Code.SLOTS_LOST not in found
@@ -412,6 +417,19 @@ def test_heat_of_a_sustained_run_is_what_it_is_there_for() -> None:
 def test_waiting_for_an_accelerator_is_no_busy_machine() -> None:
     plan = plan_of([cell_of(0, unit=Unit.NPU), cell_of(1)])
     assert codes(clean(plan=plan, edit=cpu_time(0.1))) == []
+
+
+def test_a_few_that_waited_long_leave_the_median_alone() -> None:
+    """One in ten waits for 30 times its own time: CPU time is a quarter, the median is right."""
+
+    def waiting(number: int, block: int, cell: int) -> list[int]:
+        return [BASE_NS * (31 if n % 10 == 0 else 1) for n in range(40)]
+
+    share = 40 / (36 + 4 * 31)
+    found = one(
+        clean(latencies=waiting, edit=both(cpu_time(share), cpu_time(1, cell=1))), Code.MACHINE_BUSY
+    )
+    assert (found.severity, found.cell) == (WARNING, 0)
 
 
 def test_a_load_on_android_says_nothing() -> None:

@@ -138,8 +138,26 @@ def test_a_command_that_is_none_is_an_error(command: list[str]) -> None:
         run_conformance(command)
 
 
-def test_programs_that_are_no_harness_end_typed() -> None:
-    for command in (["true"], ["false"], ["sh", "-c", "echo '{}' > \"$8\"", "sh"]):
-        result = run_conformance(command, cases=[FIRST])
-        assert not result.passed
-        assert _broken(result)
+HOSTILE = {
+    "does nothing": "true",
+    "fails": "exit 3",
+    "writes garbage": 'head -c 100000 /dev/urandom > "$8"',
+    "writes without end": 'cat /dev/zero > "$8"',
+    "writes lines without end": 'yes \'{"event": "note"}\' > "$8"',
+    "prints without end": "yes",
+    "makes a folder": 'mkdir "$8"',
+    "makes a pipe": 'mkfifo "$8"',
+    "makes a link to a device": 'ln -s /dev/zero "$8"',
+    "removes everything": 'rm -r "$(dirname "$8")"',
+    "locks its file": 'echo > "$8"; chmod 000 "$8"',
+    "ends itself": "kill -9 $$",
+}
+"""Shell scripts; $8 is the output file."""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_program_that_is_no_harness_ends_typed_and_in_bounded_time(name: str) -> None:
+    result = run_conformance(["sh", "-c", HOSTILE[name], "sh"], cases=[FIRST], deadline_s=2.0)
+    assert not result.passed
+    assert _broken(result)
+    assert all(check.detail for check in result.checks if not check.passed)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from care_mobile.bench.devices.process import Limits
 from care_mobile.bench.protocol import arithmetic, base, events, plan, reading
 from care_mobile.bench.protocol.plan import Burst, Plan, Warmup
 from test_bench.test_protocol.described import fields
@@ -245,3 +246,18 @@ def test_links_lead_somewhere() -> None:
         for title in re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
     }
     assert set(re.findall(r"\]\(#([^)]*)\)", PAGE)) <= headings
+
+
+def test_the_hosts_limits_are_those_of_the_page() -> None:
+    section = PAGE.partition("## What the host does")[2].partition("## ")[0]
+    told = [int(number) for number in re.findall(r"\b(\d+) s\b", section)]
+    assert told[:3] == [600, 120, 180]
+    asked = Plan.model_validate_json(
+        next(block for block in _blocks("json") if '"rounds"' in block)
+    )
+    limits = Limits.of(asked, asked.rounds[0])
+    bursts_ns = 4 * asked.burst.target_ns + asked.burst.pause_ns
+    once_ns = asked.warmup.max_ns + bursts_ns
+    assert limits.silent_seconds == pytest.approx(180 + 3e-9 * once_ns)
+    both_ns = asked.warmup.max_ns + (asked.gate.retries + 1) * bursts_ns
+    assert limits.seconds == pytest.approx(600 + 120 + 3e-9 * both_ns)
