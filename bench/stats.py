@@ -261,17 +261,17 @@ def ratio(session: Session, cell: int, base: int, *, rejected: bool = False) -> 
 
 
 def flips(session: Session, cell: int, base: int) -> bool:
-    """Whether rejected blocks would change what `ratio` says: then nothing is to be concluded.
+    """Whether rejected blocks contradict what `ratio` says: a gate must not decide a verdict.
 
-    A gate must not decide a verdict.
+    They do if with them a difference points the other way, or what is equivalent differs. That
+    they make an interval wider is why they were rejected.
     """
     kept = ratio(session, cell, base)
     every = ratio(session, cell, base, rejected=True)
-    return kept is not None and every is not None and _verdict(kept) != _verdict(every)
-
-
-def _verdict(found: Ratio) -> int:
-    return int(math.copysign(1, found.ratio - 1)) if found.differs else 0
+    if kept is None or every is None:
+        return False
+    turned = kept.differs and (kept.ratio - 1) * (every.ratio - 1) < 0
+    return turned or (kept.equivalent() and every.differs and not every.equivalent())
 
 
 def _deviations(found: Sequence[RoundRatios]) -> tuple[float | None, float | None, float | None]:

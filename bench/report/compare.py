@@ -43,6 +43,13 @@ def relation_of(found: stats.Ratio) -> Relation:
     return Relation.SLOWER if found.ratio > 1 else Relation.FASTER
 
 
+def _relation(session: Session, row: RowView, base: RowView, found: stats.Ratio) -> Relation:
+    """Unclear too where the blocks that the gate rejected say the contrary."""
+    if stats.flips(session, row.index, base.index):
+        return Relation.UNCLEAR
+    return relation_of(found)
+
+
 def _ratio(session: Session, row: RowView, base: RowView) -> RatioView | None:
     if row.index == base.index:
         return _reference(row)
@@ -52,7 +59,7 @@ def _ratio(session: Session, row: RowView, base: RowView) -> RatioView | None:
     each = stats.log_ratios(session, row.index, base.index)
     return RatioView(
         reference=base.index,
-        relation=relation_of(found),
+        relation=_relation(session, row, base, found),
         ratio=found.ratio,
         low=found.low,
         high=found.high,
@@ -90,7 +97,9 @@ def _against_fastest(session: Session, valid: Sequence[RowView]) -> list[RowView
 def _differ(session: Session, row: RowView, leader: RowView) -> bool:
     """From the first row of a rank."""
     found = stats.ratio(session, row.index, leader.index)
-    return found is not None and relation_of(found) in (Relation.SLOWER, Relation.FASTER)
+    if found is None:
+        return False
+    return _relation(session, row, leader, found) in (Relation.SLOWER, Relation.FASTER)
 
 
 def _against_bases(session: Session, valid: Sequence[RowView]) -> list[RowView]:

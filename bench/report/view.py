@@ -31,7 +31,8 @@ class Relation(str, Enum):
     """A cell's latency against the reference's.
 
     `EQUAL`: the interval lies within the margin. `SLOWER` and `FASTER`: it excludes 1 and is not
-    within the margin. `UNCLEAR`: it is too wide for any of these, or there is none.
+    within the margin. `UNCLEAR`: it is too wide for any of these, there is none, or
+    the blocks that were rejected say the contrary.
     """
 
     REFERENCE = "reference"

@@ -80,6 +80,20 @@ def test_a_wide_interval_is_unclear_and_shares_the_rank() -> None:
     assert "cannot be told" in view.conclusion.text
 
 
+def test_what_rejected_blocks_contradict_is_unclear() -> None:
+    def latencies(number: int, block: int, cell: int) -> int:
+        times = (1.06 + 0.001 * number, 0.8)[block]
+        return round(BASE_NS * times) if cell else BASE_NS
+
+    kept = rejecting(lambda block: block.block == 1)
+    rows = session_view(session_of(latencies=latencies, edit=kept)).rows
+    assert [row.ratio.relation for row in rows if row.ratio] == [
+        Relation.REFERENCE,
+        Relation.UNCLEAR,
+    ]
+    assert [row.rank for row in rows] == [1, 1]
+
+
 def test_the_next_rank_skips_those_that_are_shared() -> None:
     view = session_view(session_of(plan_of(4), noisy(1.0, 1.0, 1.3, 1.3, load_sd=0.003)))
     assert [rank for _, rank, _ in relations(view)] == [1, 1, 3, 3]
