@@ -14,7 +14,12 @@ TOOLS = ("torch", "coremltools", "onnx", "onnxscript", "onnxruntime", "executorc
 """Distributions whose versions decide what a bundle contains."""
 
 
-_DISTRIBUTIONS = {"PIL": "pillow", "google": "protobuf", "sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "google": "protobuf",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 """Where a package is not called as what brings it."""
 _MOST = 200
 """Characters of another library's message: some write essays."""

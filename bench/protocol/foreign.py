@@ -31,6 +31,7 @@ class Lack(str, Enum):
     NO_ROUNDS = "no-rounds"
     NO_SAMPLES = "no-samples"
     ONE_NUMBER = "one-number"
+    AVERAGED = "averaged"
     NO_ANSWERS = "no-answers"
     NO_CONTENT = "no-content"
     NO_CPU_TIME = "no-cpu-time"
@@ -50,6 +51,7 @@ WORDS: dict[Lack, str] = {
     Lack.NO_ROUNDS: "loaded once: how much it differs from load to load is not known",
     Lack.NO_SAMPLES: "the tool kept a summary, not the inferences",
     Lack.ONE_NUMBER: "one number without any spread",
+    Lack.AVERAGED: "each sample is a mean of several inferences",
     Lack.NO_ANSWERS: "whether the answers were right was not looked at",
     Lack.NO_CONTENT: "which files were measured is not known, only their name",
     Lack.NO_CPU_TIME: "whether the machine was busy with something else cannot be told",

@@ -116,6 +116,7 @@ class Summary(Contract):
     cell: CellIndex
     what: Code = "latency"
     count: Count | None = None
+    figure_ns: Nanoseconds | None = Field(None, description="one, and not said which")
     mean_ns: Nanoseconds | None = None
     trimmed_mean_ns: Nanoseconds | None = None
     deviation_ns: Nanoseconds | None = None
