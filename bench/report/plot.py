@@ -153,6 +153,8 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
     axes.grid(axis="x", alpha=0.3)
     if values and min(values) > 0 and max(values) >= WIDE * min(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")  # the usual one writes formulas
+        axes.xaxis.set_minor_formatter("")
     else:
         axes.locator_params(axis="x", nbins=6)
 

@@ -12,7 +12,17 @@ from care_mobile.bench.report.plot import SUFFIXES, check_plot, draw, picture
 from care_mobile.bench.report.view import SessionView
 from care_mobile.errors import MissingDependencyError, UsageError
 
-from .views import STATES, different, functional, hostile_names, many, row, scripted, session
+from .views import (
+    STATES,
+    different,
+    functional,
+    hostile_names,
+    long_names,
+    many,
+    row,
+    scripted,
+    session,
+)
 
 
 def words_of(view: SessionView) -> list[str]:
@@ -63,6 +73,16 @@ def test_names_are_no_formulas_and_long_ones_are_shortened() -> None:
     assert picture(view, ".png")
     assert f"{'x' * 20}…{'x' * 19}" in texts
     assert any("网络" in text for text in words_of(hostile_names()))
+
+
+def test_ranges_over_a_decade_are_logarithmic_with_plain_numbers() -> None:
+    figure = draw(long_names())
+    figure.canvas.draw()
+    for axes, number in zip(figure.axes, ("100", "1000"), strict=True):
+        assert axes.get_xscale() == "log"
+        texts = [label.get_text() for label in axes.get_xticklabels()]
+        assert number in texts
+        assert not any("$" in text for text in texts)
 
 
 def test_more_rows_than_fit_are_said() -> None:
