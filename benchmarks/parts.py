@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from care_mobile.export.reparam import Network, trace
+from care_mobile.export.reparam import NetworkEditor, trace
 from care_mobile.export.reparam.base import SHAPE
 from care_mobile.export.reparam.classifier_heads import MERGE
 from care_mobile.export.reparam.trace import run
@@ -51,7 +51,7 @@ def layers(model: nn.Module, x: Tensor) -> dict[Part, list[Layer]]:
     graph = MERGE(trace(model, x)).model
     with torch.no_grad():
         run(graph, x)
-    network = Network(graph)
+    network = NetworkEditor(graph)
     found: dict[Part, list[Layer]] = defaultdict(list)
     for node in graph.graph.nodes:
         module = _layer(network, node)
@@ -62,7 +62,7 @@ def layers(model: nn.Module, x: Tensor) -> dict[Part, list[Layer]]:
     return dict(found)
 
 
-def _layer(network: Network, node: fx.Node) -> nn.Module | None:
+def _layer(network: NetworkEditor, node: fx.Node) -> nn.Module | None:
     if node.target is torch.ops.aten.gelu.default:
         return nn.GELU(approximate=str(node.kwargs.get("approximate", "none")))
     return network.module(node, (nn.Conv2d, nn.Linear, nn.GELU))

@@ -38,7 +38,7 @@ from .targets import Variant
 
 
 @dataclass(frozen=True)
-class Network:
+class CapturedNetwork:
     """A captured network and the reference its bundles are held against."""
 
     result: NetworkResult
@@ -79,7 +79,7 @@ def prepare(
     variants: Mapping[str, Variant],
     scratch: Path,
     on_step: Callable[[str], None],
-) -> Network:
+) -> CapturedNetwork:
     """Build, fill, prove, capture: once per variant that a target, by name, asks for.
 
     Raises:
@@ -150,7 +150,7 @@ def prepare(
             p.name for p in shared.passes if p.name in request.with_passes and not p.places
         ),
     )
-    return Network(
+    return CapturedNetwork(
         result,
         weights,
         preprocessing,

@@ -136,7 +136,7 @@ def compare(
         for index in range(len(reference[ordinary[0]]) if ordinary else 0)
     ]
     results = tuple(
-        measure(
+        compare_probe_set(
             name,
             reference[name],
             outputs[name],
@@ -169,7 +169,7 @@ def limit_of(table: Mapping[str, Threshold], probes: str) -> Threshold:
     return table["ordinary" if probes in ORDINARY else "extreme"]
 
 
-def measure(
+def compare_probe_set(
     probes: str,
     reference: Sequence[NDArray[Any]],
     outputs: Sequence[NDArray[Any]],

@@ -24,7 +24,7 @@ from care_mobile.runtimes import get_runtime
 
 from .capture import input_spec
 from .checks import check_nothing_there
-from .network import Network
+from .network import CapturedNetwork
 from .overflow import located, out_of_range, way_out
 from .parity import THRESHOLDS, Arrays, compare
 from .quantize.precision import HALF, is_quantized
@@ -45,7 +45,7 @@ _FIRST_KEPT = 4
 
 def produce(
     request: ExportRequest,
-    network: Network,
+    network: CapturedNetwork,
     order: Order,
     worker: Worker,
     on_step: Callable[[str], None],
@@ -137,7 +137,7 @@ class _Made:
 
 def _make(
     request: ExportRequest,
-    network: Network,
+    network: CapturedNetwork,
     order: Order,
     worker: Worker,
     folder: Path,
@@ -219,7 +219,7 @@ def _missing(request: ExportRequest, manifest: Manifest) -> str | None:
 
 def _measure(
     request: ExportRequest,
-    network: Network,
+    network: CapturedNetwork,
     order: Order,
     worker: Worker,
     folder: Path,
@@ -239,7 +239,7 @@ def _measure(
 
 def _sensitivity(
     request: ExportRequest,
-    network: Network,
+    network: CapturedNetwork,
     order: Order,
     worker: Worker,
     on_step: Callable[[str], None],
@@ -252,7 +252,7 @@ def _sensitivity(
     return worker.rank(network.programs[order.variant], network.calibration_file)
 
 
-def _job(request: ExportRequest, network: Network, order: Order) -> LowerJob:
+def _job(request: ExportRequest, network: CapturedNetwork, order: Order) -> LowerJob:
     options = request.options
     variant = order.variant
     image = order.target.name == "coreml" and options.image_input
@@ -269,7 +269,7 @@ def _job(request: ExportRequest, network: Network, order: Order) -> LowerJob:
     )
 
 
-def _store(network: Network, order: Order, lowered: Lowered, folder: Path) -> Stored:
+def _store(network: CapturedNetwork, order: Order, lowered: Lowered, folder: Path) -> Stored:
     return store(
         folder,
         lowered.inputs,
@@ -281,7 +281,7 @@ def _store(network: Network, order: Order, lowered: Lowered, folder: Path) -> St
 
 
 def _manifest(
-    network: Network,
+    network: CapturedNetwork,
     order: Order,
     job: LowerJob,
     lowered: Lowered,
@@ -319,7 +319,7 @@ def _manifest(
 
 
 def _verify(
-    network: Network,
+    network: CapturedNetwork,
     order: Order,
     worker: Worker,
     folder: Path,
@@ -359,7 +359,7 @@ def _verify(
 
 
 def _half_precision(
-    network: Network, worker: Worker, folder: Path, manifest: Manifest, lowered: Lowered
+    network: CapturedNetwork, worker: Worker, folder: Path, manifest: Manifest, lowered: Lowered
 ) -> HalfPrecision:
     """On the first photo, the most ordinary input there is, and on what failed."""
     failed = {r.probes for p in manifest.parities for r in p.results if not r.passed}

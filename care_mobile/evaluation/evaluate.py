@@ -156,7 +156,7 @@ def _run(
     request: EvaluationRequest,
     on_step: OnStep,
 ) -> dict[str, str]:
-    """Answer what is not answered yet; returns the session's description."""
+    """Answer what is not answered yet; returns the loaded model's description."""
     total = len(dataset.samples)
     known = {
         sample
@@ -166,7 +166,7 @@ def _run(
     }
     todo = [sample for sample in dataset.order() if sample not in known]
     on_step(subject.label, total - len(todo), total)
-    session = subject.load(request.threads)
+    model = subject.load(request.threads)
     for done, sample in enumerate(todo, total - len(todo) + 1):
         path = request.data / dataset.samples[sample].path
         try:
@@ -178,10 +178,10 @@ def _run(
                 ) from problem
             journal.add(Answer(subject=number, sample=sample, bad=str(problem)))
         else:
-            top = subject.best(session, image)
+            top = subject.best(model, image)
             journal.add(Answer(subject=number, sample=sample, top=top))
         on_step(subject.label, done, total)
-    return session.describe()
+    return model.describe()
 
 
 def _reference(request: EvaluationRequest, subjects: list[Subject]) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import RuntimeFailure, UsageError
 from ..inputs import Array
-from ..runtimes import Runtime, RuntimeOptions, Session, get_runtime
+from ..runtimes import LoadedModel, Runtime, RuntimeOptions, get_runtime
 from .classes import ClassMap, claim, map_classes
 
 TOP = 5
@@ -28,8 +28,8 @@ class Subject(NamedTuple):
     runtime: Runtime
     classes: int
 
-    def load(self, threads: int) -> Session:
-        """The session that answers.
+    def load(self, threads: int) -> LoadedModel:
+        """The loaded model that answers.
 
         Raises:
             MissingDependencyError: if the runtime is not usable on this machine.
@@ -37,7 +37,7 @@ class Subject(NamedTuple):
         """
         return self.runtime.load(self.bundle, RuntimeOptions(threads=threads))
 
-    def best(self, session: Session, image: Array) -> tuple[int, ...]:
+    def best(self, model: LoadedModel, image: Array) -> tuple[int, ...]:
         """The classes with the highest scores, best first; none if a score is NaN.
 
         Of equal scores the lower class comes first.
@@ -46,7 +46,7 @@ class Subject(NamedTuple):
             RuntimeFailure: if the runtime fails or answers in another shape.
         """
         name, count = self.bundle.manifest.inputs[0].name, self.classes
-        scores = np.asarray(session.run({name: image})[0], np.float64)
+        scores = np.asarray(model.run({name: image})[0], np.float64)
         if scores.shape != (1, count):
             raise RuntimeFailure(
                 f"{self.label} gave scores of shape {scores.shape}, not (1, {count})",

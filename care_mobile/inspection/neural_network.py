@@ -16,7 +16,7 @@ _FIRST_KIND = 100
 
 
 @dataclass(frozen=True)
-class Network:
+class NeuralNetwork:
     """`census` counts layers by kind, those of branches and loops too."""
 
     layers: tuple[Layer, ...]
@@ -25,7 +25,7 @@ class Network:
     bytes_by_type: Counter[str]
 
 
-def read_network(message: Any) -> Network:
+def read_network(message: Any) -> NeuralNetwork:
     """What a `NeuralNetwork` message holds.
 
     Its multiply-accumulates depend on shapes that only Apple's framework works out.
@@ -48,7 +48,7 @@ def read_network(message: Any) -> Network:
                 macs=None,
             )
         )
-    return Network(tuple(layers), census, sum(layer.parameters for layer in layers), +sizes)
+    return NeuralNetwork(tuple(layers), census, sum(layer.parameters for layer in layers), +sizes)
 
 
 def _walk(network: Any) -> Iterator[Any]:

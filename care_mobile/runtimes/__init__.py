@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import unknown_name
-from .base import Runtime, RuntimeOptions, Session
+from .base import LoadedModel, Runtime, RuntimeOptions
 from .coreml import CoreMLRuntime
 from .coreml_interpreter import CoreMLInterpreter
 from .executorch import ExecuTorchRuntime
@@ -18,7 +18,10 @@ RUNTIMES: tuple[Runtime, ...] = (
     OnnxDeclared(),
 )
 
-__all__ = ["RUNTIMES", "Runtime", "RuntimeOptions", "Session", "get_runtime"]
+Session = LoadedModel
+"""The former name, for the desktop's first version, with which it goes."""
+
+__all__ = ["RUNTIMES", "LoadedModel", "Runtime", "RuntimeOptions", "Session", "get_runtime"]
 
 
 def get_runtime(name: str) -> Runtime:

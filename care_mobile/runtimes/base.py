@@ -30,7 +30,7 @@ class RuntimeOptions:
     unit: str = "all"
 
 
-class Session(Protocol):
+class LoadedModel(Protocol):
     """A loaded model."""
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
@@ -69,7 +69,7 @@ class Runtime(Protocol):
 
     def availability(self) -> Availability: ...
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> LoadedModel:
         """Load a bundle's model.
 
         Raises:

@@ -16,7 +16,7 @@ from ..bundle import Bundle
 from ..errors import BundleError, MissingDependencyError, RuntimeFailure, unknown_name
 from ..quiet import quiet
 from ..requirements import Availability, check, load, version
-from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+from .base import AnyArray, LoadedModel, RuntimeOptions, ordered_inputs
 
 LABELS_FILE = "labels.txt"
 """Where bundles had their class names, one per line, before manifests had them."""
@@ -26,7 +26,7 @@ UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "npu": "CPU_AND_
 """Names of coremltools' `ComputeUnit`. Core ML keeps the cpu for what the other does not take."""
 
 
-class CoreMLSession:
+class CoreMLModel:
     """An MLModel on the compute units that were asked for."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None) -> None:
@@ -121,8 +121,8 @@ class CoreMLRuntime:
             return Availability(False, "Apple's framework runs on macOS only", "run this on a Mac")
         return check(("coremltools",), "export")
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> LoadedModel:
         found = self.availability()
         if not found.usable:
             raise MissingDependencyError(f"Core ML: {found.detail}", found.remedy)
-        return CoreMLSession(bundle, options)
+        return CoreMLModel(bundle, options)

@@ -11,11 +11,11 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import RuntimeFailure
 from ..requirements import Availability, version
-from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+from .base import AnyArray, LoadedModel, RuntimeOptions, ordered_inputs
 from .coreml import in_order, read_labels
 
 
-class InterpreterSession:
+class InterpreterModel:
     """A program in its declared types: fp16 results are rounded to fp16, sums kept in fp32."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -64,5 +64,5 @@ class CoreMLInterpreter:
     def availability(self) -> Availability:
         return Availability(True, "part of care-mobile")
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
-        return InterpreterSession(bundle)
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> LoadedModel:
+        return InterpreterModel(bundle)

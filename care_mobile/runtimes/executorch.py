@@ -15,7 +15,7 @@ from ..bundle import Bundle
 from ..errors import ModelFileError, RuntimeFailure
 from ..quiet import quiet
 from ..requirements import Availability, check, load, version
-from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+from .base import AnyArray, LoadedModel, RuntimeOptions, ordered_inputs
 
 
 @cache
@@ -61,7 +61,7 @@ def _why_refused(path: Path) -> str:
     return f"it has no kernel for {', '.join(missing)}" if missing else ""
 
 
-class ExecuTorchSession:
+class ExecuTorchModel:
     """A loaded `forward` method."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
@@ -112,5 +112,5 @@ class ExecuTorchRuntime:
     def availability(self) -> Availability:
         return check(("executorch", "torch"), "export")
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
-        return ExecuTorchSession(bundle, options)
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> LoadedModel:
+        return ExecuTorchModel(bundle, options)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..bundle import Bundle
 from ..errors import RuntimeFailure
 from ..requirements import Availability, check, load
-from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+from .base import AnyArray, LoadedModel, RuntimeOptions, ordered_inputs
 
 if TYPE_CHECKING:
     import onnx
@@ -144,7 +144,7 @@ def session_of(model: onnx.ModelProto) -> Any:
         raise RuntimeFailure(f"onnxruntime refuses the rounded graph: {error}") from error
 
 
-class OnnxDeclaredSession:
+class OnnxDeclaredModel:
     """See the module's docstring."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -191,5 +191,5 @@ class OnnxDeclared:
     def availability(self) -> Availability:
         return check(("onnx", "onnxruntime"), "export")
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
-        return OnnxDeclaredSession(bundle)
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> LoadedModel:
+        return OnnxDeclaredModel(bundle)

@@ -9,13 +9,13 @@ from typing import Any
 from ..bundle import Bundle
 from ..errors import RuntimeFailure
 from ..requirements import Availability, check, load
-from .base import AnyArray, RuntimeOptions, Session, ordered_inputs
+from .base import AnyArray, LoadedModel, RuntimeOptions, ordered_inputs
 
 PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeModel:
     """An InferenceSession; spinning is left on, as in the runtime's defaults."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
@@ -68,5 +68,5 @@ class OnnxRuntime:
     def availability(self) -> Availability:
         return check(("onnxruntime",), "bench")
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
-        return OnnxRuntimeSession(bundle, options)
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> LoadedModel:
+        return OnnxRuntimeModel(bundle, options)

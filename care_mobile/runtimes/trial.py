@@ -96,8 +96,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         bundle = Bundle.open(Path(request["bundle"]))
         options = RuntimeOptions(threads=request["threads"])
-        session = get_runtime(request["runtime"]).load(bundle, options)
-        session.run(seeded_inputs(bundle, 0))
+        model = get_runtime(request["runtime"]).load(bundle, options)
+        model.run(seeded_inputs(bundle, 0))
     except CareError as error:
         return {"message": str(error), "hint": error.hint}
     except Exception as error:  # a runtime raises anything

@@ -23,7 +23,7 @@ from . import (
     memory_channels,
     memory_residual,
 )
-from .base import Network, Pass, PassResult
+from .base import NetworkEditor, Pass, PassResult
 from .trace import trace
 
 DEFAULT: tuple[Pass, ...] = (
@@ -62,7 +62,7 @@ OPTIONAL: tuple[Pass, ...] = (
 __all__ = [
     "DEFAULT",
     "OPTIONAL",
-    "Network",
+    "NetworkEditor",
     "Pass",
     "PassResult",
     "further",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
-from .base import ConvNd, Network, set_bias
+from .base import ConvNd, NetworkEditor, set_bias
 
 
 def is_padded(conv: ConvNd) -> bool:
@@ -27,7 +27,7 @@ def is_padded(conv: ConvNd) -> bool:
     return any(conv.padding)
 
 
-def fold_into_users(network: Network, node: fx.Node, scale: Tensor, shift: Tensor) -> bool:
+def fold_into_users(network: NetworkEditor, node: fx.Node, scale: Tensor, shift: Tensor) -> bool:
     """Fold z = scale * x + shift, computed by `node` from its first argument, into its users.
 
     All users must be convolutions that allow it, else nothing changes and the reason is noted.
@@ -48,7 +48,7 @@ def fold_into_users(network: Network, node: fx.Node, scale: Tensor, shift: Tenso
     return True
 
 
-def _why_not(network: Network, user: fx.Node) -> str | None:
+def _why_not(network: NetworkEditor, user: fx.Node) -> str | None:
     conv = network.convolution(user)
     if conv is None:
         return f"{user.name} reads it and is no convolution"

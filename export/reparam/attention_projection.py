@@ -26,7 +26,7 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
-from .base import ConvNd, Network, Pass, only_user
+from .base import ConvNd, NetworkEditor, Pass, only_user
 from .linear_attention import SMALLEST_SCALE, ChannelFirstLinearAttention, convex, safe_scale
 
 _FLOOR = -1000.0
@@ -85,7 +85,7 @@ class ProjectedLinearAttention(nn.Module):
         )
 
 
-def _rewrite(network: Network) -> None:
+def _rewrite(network: NetworkEditor) -> None:
     for node, attention in network.calls(ChannelFirstLinearAttention):
         qk, a = node.args
         conv = network.convolution(qk)
@@ -110,7 +110,7 @@ def _lean_scale(positions: int) -> float:
     return max(SMALLEST_SCALE, _HEADROOM * 2.0 ** -round(math.log2(positions)))
 
 
-def _why_not(network: Network, qk: object, a: object, conv: ConvNd | None) -> str | None:
+def _why_not(network: NetworkEditor, qk: object, a: object, conv: ConvNd | None) -> str | None:
     if not isinstance(qk, fx.Node) or not isinstance(conv, nn.Conv2d):
         return "q and k come from no convolution"
     if qk.args[0] is not a:

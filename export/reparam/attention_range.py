@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from care_mobile.models.care import LinearAttention
 
-from .base import Network, Pass
+from .base import NetworkEditor, Pass
 from .linear_attention import LARGEST, ChannelFirstLinearAttention
 
 MAX_LEAN = 2.0**15
@@ -60,7 +60,7 @@ def _largest(heads: int, qk: Tensor, v: Tensor) -> float:
     return max(normalizer.abs().max().item(), context.abs().max().item())
 
 
-def _rewrite(network: Network) -> None:
+def _rewrite(network: NetworkEditor) -> None:
     for node, attention in network.calls(ChannelFirstLinearAttention):
         largest = attention.largest
         if attention.range_safe:

@@ -45,12 +45,13 @@ class PassResult:
 class Pass:
     """An equivalence: `rewrite` edits the network it is given and reports what it did.
 
-    It asks `Network.claim` before it edits a place and tells `Network.leave` of one it leaves.
+    It asks `NetworkEditor.claim` before it edits a place and tells `NetworkEditor.leave` of one
+    it leaves.
     """
 
     name: str
     summary: str
-    rewrite: Callable[[Network], None]
+    rewrite: Callable[[NetworkEditor], None]
 
     def __call__(
         self,
@@ -67,12 +68,12 @@ class Pass:
             most: change only the first so many of the others.
             claimed: gets the name of every place before it is changed.
         """
-        network = Network(copy.deepcopy(model), without, most, claimed)
+        network = NetworkEditor(copy.deepcopy(model), without, most, claimed)
         self.rewrite(network)
         return network.result()
 
 
-class Network:
+class NetworkEditor:
     """A traced network being edited by one pass.
 
     Passes find places with the readers, call `claim` or `leave` once per place, and edit what

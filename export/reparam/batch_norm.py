@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .affine import fold_backward, fold_into_users
-from .base import Network, Pass, only_user
+from .base import NetworkEditor, Pass, only_user
 from .functional import name_of
 
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -34,7 +34,7 @@ def scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor] | None:
     return scale, shift if norm.bias is None else shift + norm.bias
 
 
-def _leave_others(network: Network) -> None:
+def _leave_others(network: NetworkEditor) -> None:
     """Note the normalisations that are no modules, since their statistics are no constants."""
     for node in network.graph.nodes:
         name = name_of(node)
@@ -49,7 +49,7 @@ def _leave_others(network: Network) -> None:
         )
 
 
-def _into_previous(network: Network) -> None:
+def _into_previous(network: NetworkEditor) -> None:
     _leave_others(network)
     for node, norm in network.calls(_KINDS):
         producer = node.args[0]
@@ -73,7 +73,7 @@ def _into_previous(network: Network) -> None:
             network.replace(node, producer)
 
 
-def _into_next(network: Network) -> None:
+def _into_next(network: NetworkEditor) -> None:
     for node, norm in network.calls(_KINDS):
         affine = scale_and_shift(norm)
         if affine is None:

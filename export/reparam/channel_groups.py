@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import fx
 
-from .base import Network
+from .base import NetworkEditor
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def group_of(node: object) -> Group | None:
     return Group(node, split, source, widths, index % len(widths))
 
 
-def join(network: Network, groups: list[Group]) -> fx.Node:
+def join(network: NetworkEditor, groups: list[Group]) -> fx.Node:
     """A node that yields neighbouring `groups` as one; the split hands them out so from now on.
 
     The readers of the groups themselves must be replaced by the caller.

@@ -17,12 +17,12 @@ import operator
 import torch
 from torch import Tensor, fx, nn
 
-from .base import ADD, MUL, Network, Pass, binary, only_user
+from .base import ADD, MUL, NetworkEditor, Pass, binary, only_user
 
 _DIVIDE = (operator.truediv, operator.itruediv, torch.div)
 
 
-def _rewrite(network: Network) -> None:
+def _rewrite(network: NetworkEditor) -> None:
     for node in list(network.graph.nodes):
         addends = binary(node, ADD)
         if addends and all(network.module(a, nn.Linear) is not None for a in addends):
@@ -31,7 +31,7 @@ def _rewrite(network: Network) -> None:
             _merge(network, node, first, second)
 
 
-def _merge(network: Network, total: fx.Node, first: fx.Node, second: fx.Node) -> None:
+def _merge(network: NetworkEditor, total: fx.Node, first: fx.Node, second: fx.Node) -> None:
     reason = _why_not(network, first, second)
     if reason:
         network.leave(total, reason)
@@ -56,7 +56,7 @@ def _merge(network: Network, total: fx.Node, first: fx.Node, second: fx.Node) ->
     network.replace(outputs, merged)
 
 
-def _why_not(network: Network, first: fx.Node, second: fx.Node) -> str | None:
+def _why_not(network: NetworkEditor, first: fx.Node, second: fx.Node) -> str | None:
     if only_user(first) is None or only_user(second) is None:
         return "a classifier's output is read elsewhere too"
     if not _same_normalized(network, first.args[0], second.args[0]):
@@ -64,7 +64,7 @@ def _why_not(network: Network, first: fx.Node, second: fx.Node) -> str | None:
     return None
 
 
-def _through_dropout(network: Network, node: object) -> fx.Node:
+def _through_dropout(network: NetworkEditor, node: object) -> fx.Node:
     assert isinstance(node, fx.Node)
     while network.module(node, (nn.Dropout, nn.Identity)) is not None:
         node = node.args[0]
@@ -72,7 +72,7 @@ def _through_dropout(network: Network, node: object) -> fx.Node:
     return node
 
 
-def _same_normalized(network: Network, left: object, right: object) -> bool:
+def _same_normalized(network: NetworkEditor, left: object, right: object) -> bool:
     """Equal up to the affine parameters of a LayerNorm."""
     left, right = _through_dropout(network, left), _through_dropout(network, right)
     norms = network.module(left, nn.LayerNorm), network.module(right, nn.LayerNorm)
@@ -83,7 +83,7 @@ def _same_normalized(network: Network, left: object, right: object) -> bool:
     return _same(network, left.args[0], right.args[0])
 
 
-def _same(network: Network, left: object, right: object) -> bool:
+def _same(network: NetworkEditor, left: object, right: object) -> bool:
     """Whether two nodes compute the same value: equal operations, all the way to equal nodes."""
     if not isinstance(left, fx.Node) or not isinstance(right, fx.Node):
         return left == right
@@ -99,7 +99,7 @@ def _same(network: Network, left: object, right: object) -> bool:
     return all(_same(network, a, b) for a, b in zip(left.args, right.args, strict=True))
 
 
-def _same_module(network: Network, left: fx.Node, right: fx.Node) -> bool:
+def _same_module(network: NetworkEditor, left: fx.Node, right: fx.Node) -> bool:
     if left.target == right.target:
         return True
     one = network.model.get_submodule(str(left.target))
@@ -120,7 +120,7 @@ def _scaled(total: fx.Node) -> tuple[fx.Node, float]:
 
 
 @torch.no_grad()
-def _without_affine(network: Network, node: fx.Node) -> tuple[Tensor, Tensor]:
+def _without_affine(network: NetworkEditor, node: fx.Node) -> tuple[Tensor, Tensor]:
     """Weight and bias of the Linear that `node` calls, its LayerNorm's affine part folded in."""
     linear = network.module(node, nn.Linear)
     assert linear is not None

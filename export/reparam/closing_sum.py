@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from .base import ADD, MUL, SHAPE, Network, Pass, binary, only_user
+from .base import ADD, MUL, SHAPE, NetworkEditor, Pass, binary, only_user
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class _Term:
     factor: Tensor
 
 
-def _rewrite(network: Network) -> None:
+def _rewrite(network: NetworkEditor) -> None:
     for node in list(network.graph.nodes):
         user = only_user(node)
         if binary(node, ADD) and not (user is not None and binary(user, ADD)):
             _close(network, node)
 
 
-def _close(network: Network, node: fx.Node) -> None:
+def _close(network: NetworkEditor, node: fx.Node) -> None:
     addends = _addends(node)
     products = sum(binary(a, MUL) is not None for a in addends)
     if len(addends) - 1 + products < 3:
@@ -67,7 +67,7 @@ def _addends(node: fx.Node) -> list[fx.Node]:
     return found
 
 
-def _term(network: Network, node: fx.Node, channels: int) -> _Term | None:
+def _term(network: NetworkEditor, node: fx.Node, channels: int) -> _Term | None:
     """`node` as a scaled map; None if it is scaled by anything but a factor per channel."""
     one = torch.ones(channels, dtype=torch.float64)
     operands = binary(node, MUL)
@@ -81,7 +81,7 @@ def _term(network: Network, node: fx.Node, channels: int) -> _Term | None:
 
 
 def _why_not(
-    network: Network, node: fx.Node, conv: nn.Conv2d, shapes: list[tuple[int, ...] | None]
+    network: NetworkEditor, node: fx.Node, conv: nn.Conv2d, shapes: list[tuple[int, ...] | None]
 ) -> str | None:
     if {*conv.kernel_size, *conv.stride, conv.groups} != {1} or conv.padding not in ((0, 0), 0):
         return f"{node.target} is no plain 1x1 convolution"
@@ -92,7 +92,7 @@ def _why_not(
 
 @torch.no_grad()
 def _fuse(
-    network: Network, node: fx.Node, closing: fx.Node, conv: nn.Conv2d, terms: list[_Term]
+    network: NetworkEditor, node: fx.Node, closing: fx.Node, conv: nn.Conv2d, terms: list[_Term]
 ) -> None:
     weight = conv.weight
     diagonals = [torch.diag(term.factor.to(weight))[:, :, None, None] for term in terms]

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from .base import Network, only_user
+from .base import NetworkEditor, only_user
 
 
-def why_not_depthwise(network: Network, node: fx.Node) -> str | None:
+def why_not_depthwise(network: NetworkEditor, node: fx.Node) -> str | None:
     """Why `node` is no depthwise convolution with odd kernel, "same" zero padding, one reader."""
     conv = network.module(node, nn.Conv2d)
     if conv is None or conv.groups == 1 or conv.groups != conv.in_channels:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 
 from .affine import fold_forward, is_padded
-from .base import Network, Pass, only_user
+from .base import NetworkEditor, Pass, only_user
 
 
-def _fold(network: Network) -> None:
+def _fold(network: NetworkEditor) -> None:
     for node, conv in network.calls((torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)):
         if conv.bias is None or conv.groups == 1 or conv.groups != conv.in_channels:
             continue

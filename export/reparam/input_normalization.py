@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .affine import fold_into_users
-from .base import Network, Pass
+from .base import NetworkEditor, Pass
 
 
 class InputNormalization(nn.Module):
@@ -43,7 +43,7 @@ def prepend(model: fx.GraphModule, scale: Sequence[float], shift: Sequence[float
     model.recompile()
 
 
-def _fold(network: Network) -> None:
+def _fold(network: NetworkEditor) -> None:
     for node, module in network.calls(InputNormalization):
         fold_into_users(network, node, module.scale, module.shift)
 

@@ -14,10 +14,10 @@ import torch
 from torch import fx
 
 from .affine import fold_backward
-from .base import ADD, MUL, Network, Pass, binary, only_user
+from .base import ADD, MUL, NetworkEditor, Pass, binary, only_user
 
 
-def _fold(network: Network) -> None:
+def _fold(network: NetworkEditor) -> None:
     pending = list(network.graph.nodes)
     while pending:
         node = pending.pop(0)
@@ -27,7 +27,7 @@ def _fold(network: Network) -> None:
                 pending.append(left_over)
 
 
-def _products(network: Network, node: fx.Node) -> list[tuple[fx.Node, fx.Node | float]]:
+def _products(network: NetworkEditor, node: fx.Node) -> list[tuple[fx.Node, fx.Node | float]]:
     """`node` as (value, constant factor), if it is such a product."""
     operands = binary(node, MUL)
     if operands is None:
@@ -40,7 +40,7 @@ def _products(network: Network, node: fx.Node) -> list[tuple[fx.Node, fx.Node | 
 
 
 def _fold_one(
-    network: Network, node: fx.Node, value: fx.Node, factor: fx.Node | float
+    network: NetworkEditor, node: fx.Node, value: fx.Node, factor: fx.Node | float
 ) -> fx.Node | None:
     """`node` = factor * value. Returns the product that is left on the residual, if any."""
     residual = None

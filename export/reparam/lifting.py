@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from care_mobile.models.care import LinearAttention
 
-from .base import Network
+from .base import NetworkEditor
 from .doubling import NATIVE, memory_of
 from .functional import ROOT, STATE, name_of, state_of
 from .linear_attention import LARGEST
@@ -66,7 +66,7 @@ def lifted(model: fx.GraphModule) -> fx.GraphModule:
 class _Lifting:
     def __init__(self, model: fx.GraphModule) -> None:
         self.model = model
-        self.network = Network(model)
+        self.network = NetworkEditor(model)
         self.made: dict[tuple[object, ...], str] = {}
         self.parameters: dict[tuple[object, ...], nn.Parameter] = {}
 

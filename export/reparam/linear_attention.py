@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from care_mobile.models.care import LinearAttention
 
-from .base import Network, Pass
+from .base import NetworkEditor, Pass
 
 LARGEST = "largest"
 """Attribute of a `LinearAttention` that `attention_range.note_largest` leaves."""
@@ -117,7 +117,7 @@ def convex(q: Tensor, k: Tensor, values: Tensor, sums: Tensor, guard: float) -> 
     return torch.bmm(context.transpose(1, 2), (shifted / total) * q / normalizer)
 
 
-def _rewrite(network: Network) -> None:
+def _rewrite(network: NetworkEditor) -> None:
     for node, attention in network.calls(LinearAttention):
         if not network.claim(node):
             continue

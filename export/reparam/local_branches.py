@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from .base import ADD, Network, Pass, binary, concatenated, only_user
+from .base import ADD, NetworkEditor, Pass, binary, concatenated, only_user
 from .channel_groups import Group, group_of, join
 from .depthwise import bias_of, common_size, depthwise, embedded, stacked, why_not_depthwise
 
 
-def _rewrite(network: Network) -> None:
+def _rewrite(network: NetworkEditor) -> None:
     for node in list(network.graph.nodes):
         addends = binary(node, ADD)
         if addends and all(network.module(a, nn.Conv2d) is not None for a in addends):
@@ -35,7 +35,7 @@ def _rewrite(network: Network) -> None:
             _join_groups(network, node)
 
 
-def _add_kernels(network: Network, total: fx.Node, *addends: object) -> None:
+def _add_kernels(network: NetworkEditor, total: fx.Node, *addends: object) -> None:
     first, second = addends
     assert isinstance(first, fx.Node) and isinstance(second, fx.Node)
     if first.args[0] is not second.args[0]:
@@ -63,7 +63,7 @@ class _Branch:
     group: Group
 
 
-def _join_groups(network: Network, node: fx.Node) -> None:
+def _join_groups(network: NetworkEditor, node: fx.Node) -> None:
     runs = _runs(network, concatenated(node))
     if not any(isinstance(run, list) and len(run) > 1 for run in runs) or not network.claim(node):
         return
@@ -82,7 +82,7 @@ def _join_groups(network: Network, node: fx.Node) -> None:
     network.graph.eliminate_dead_code()
 
 
-def _runs(network: Network, parts: list[fx.Node]) -> list[list[_Branch] | fx.Node]:
+def _runs(network: NetworkEditor, parts: list[fx.Node]) -> list[list[_Branch] | fx.Node]:
     """The parts in order, branches of neighbouring groups together."""
     runs: list[list[_Branch] | fx.Node] = []
     for part in parts:
@@ -97,7 +97,7 @@ def _runs(network: Network, parts: list[fx.Node]) -> list[list[_Branch] | fx.Nod
     return runs
 
 
-def _branch(network: Network, part: fx.Node) -> _Branch | None:
+def _branch(network: NetworkEditor, part: fx.Node) -> _Branch | None:
     conv = network.module(part, nn.Conv2d)
     if conv is None:
         return None
@@ -113,7 +113,7 @@ def _branch(network: Network, part: fx.Node) -> _Branch | None:
     return _Branch(part, conv, group)
 
 
-def _join(network: Network, before: fx.Node, run: list[_Branch]) -> fx.Node:
+def _join(network: NetworkEditor, before: fx.Node, run: list[_Branch]) -> fx.Node:
     # An earlier run of this concatenation may have regrouped the split meanwhile.
     groups = [group for branch in run if (group := group_of(branch.node.args[0]))]
     size = common_size([branch.conv for branch in run])

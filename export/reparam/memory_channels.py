@@ -18,12 +18,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from .base import ADD, Network, Pass, binary, concatenated, only_user, set_bias
+from .base import ADD, NetworkEditor, Pass, binary, concatenated, only_user, set_bias
 from .channel_groups import group_of, join
 from .depthwise import bias_of, identity_kernel, stacked, why_not_depthwise
 
 
-def _join_early(network: Network) -> None:
+def _join_early(network: NetworkEditor) -> None:
     for node in list(network.graph.nodes):
         parts = concatenated(node)
         if len(parts) != 2:
@@ -38,7 +38,12 @@ def _join_early(network: Network) -> None:
 
 
 def _carry(
-    network: Network, node: fx.Node, memory: fx.Node, total: fx.Node, h: fx.Node, features: fx.Node
+    network: NetworkEditor,
+    node: fx.Node,
+    memory: fx.Node,
+    total: fx.Node,
+    h: fx.Node,
+    features: fx.Node,
 ) -> None:
     readers = [user for user in features.users if user is not total]
     reason = _why_not(network, memory, total, h, features, readers)
@@ -62,7 +67,7 @@ def _carry(
 
 
 def _why_not(
-    network: Network,
+    network: NetworkEditor,
     memory: fx.Node,
     total: fx.Node,
     h: fx.Node,
@@ -83,7 +88,7 @@ def _why_not(
     return next((reason for reason in reasons if reason), None)
 
 
-def _why_not_widened(network: Network, node: fx.Node) -> str | None:
+def _why_not_widened(network: NetworkEditor, node: fx.Node) -> str | None:
     conv = network.module(node, nn.Conv2d)
     if conv is None or conv.groups != 1:
         return f"{node.name} is no convolution over all channels"
@@ -118,7 +123,7 @@ def _frozen(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value, requires_grad=False)
 
 
-def _through_depthwise(network: Network) -> None:
+def _through_depthwise(network: NetworkEditor) -> None:
     for node in list(network.graph.nodes):
         parts = concatenated(node)
         if len(parts) != 2:

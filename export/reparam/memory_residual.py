@@ -13,10 +13,10 @@ import operator
 import torch
 from torch import fx
 
-from .base import ADD, MUL, Network, Pass, binary, concatenated
+from .base import ADD, MUL, NetworkEditor, Pass, binary, concatenated
 
 
-def _rewrite(network: Network) -> None:
+def _rewrite(network: NetworkEditor) -> None:
     for node in list(network.graph.nodes):
         terms = _terms(node)
         for scaled in terms:
@@ -43,7 +43,12 @@ def _terms(node: fx.Node) -> list[fx.Node]:
 
 
 def _merge(
-    network: Network, node: fx.Node, joined: object, factor: object, x: fx.Node, rest: list[fx.Node]
+    network: NetworkEditor,
+    node: fx.Node,
+    joined: object,
+    factor: object,
+    x: fx.Node,
+    rest: list[fx.Node],
 ) -> bool:
     """Rewrite `node` = rest + factor * cat(memory, R) + x if `memory` leads `x` too."""
     parts = concatenated(joined)

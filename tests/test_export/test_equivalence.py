@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from care_mobile.errors import ModelError
 from care_mobile.export.equivalence import TOLERANCE, reparameterize
-from care_mobile.export.reparam import DEFAULT, OPTIONAL, Network, Pass, further, select
+from care_mobile.export.reparam import DEFAULT, OPTIONAL, NetworkEditor, Pass, further, select
 from care_mobile.export.targets.coreml_variants import CHOSEN, VARIANTS
 from care_mobile.inputs import InputRange, Preprocessing, Resolution
 from care_mobile.models.care import LinearAttention
@@ -106,7 +106,7 @@ def test_merged_residuals_are_exact_and_leave_nothing_to_close() -> None:
     assert {r.name: r.places for r in proven.passes}["closing-sum-into-conv"] == 0
 
 
-def _break_a_block(network: Network) -> None:
+def _break_a_block(network: NetworkEditor) -> None:
     """Changes a weight inside a block: what a wrong fold would do."""
     for node, conv in network.calls(nn.Conv2d):
         if conv.groups > 1 and network.claim(node):
@@ -131,7 +131,7 @@ def test_a_pass_that_changes_results_is_left_out_and_says_so() -> None:
 def _wrong_at(names: set[str]) -> Pass:
     """Doubles and halves weights at every convolution, but forgets to halve at some."""
 
-    def rewrite(network: Network) -> None:
+    def rewrite(network: NetworkEditor) -> None:
         for node, conv in network.calls(nn.Conv2d):
             if network.claim(node):
                 conv.weight.mul_(2.0)
@@ -159,7 +159,7 @@ def test_only_the_places_that_fail_are_left_alone(wrong: set[str]) -> None:
 
 
 def test_a_pass_that_raises_is_left_alone_where_it_does() -> None:
-    def rewrite(network: Network) -> None:
+    def rewrite(network: NetworkEditor) -> None:
         for node, conv in network.calls(nn.Conv2d):
             if network.claim(node) and conv.kernel_size == (7, 7):
                 raise AssertionError("a form it does not know")
@@ -188,7 +188,7 @@ def test_fresh_weights_cannot_hide_a_broken_pass() -> None:
 
 
 def test_nan_is_no_agreement() -> None:
-    def poison(network: Network) -> None:
+    def poison(network: NetworkEditor) -> None:
         node, conv = next(iter(network.calls(nn.Conv2d)))
         if network.claim(node):
             conv.weight.fill_(float("nan"))

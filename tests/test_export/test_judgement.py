@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from care_mobile.agreement import MAX_DB, comparable, cosine, peak, psnr_db
 from care_mobile.export.judgement import Threshold, judge
-from care_mobile.export.parity import THRESHOLDS, compare, measure
+from care_mobile.export.parity import THRESHOLDS, compare, compare_probe_set
 
 FP32 = THRESHOLDS["onnx", "fp32"]["ordinary"]
 FP16 = THRESHOLDS["coreml", "fp16"]["ordinary"]
@@ -42,7 +42,7 @@ def test_only_equal_infinities_agree(want: float, have: float) -> None:
     assert (cosine(*pair) == pytest.approx(1.0)) is agree
     found = judge(*pair, FP32)
     assert (found.passed, found.finite) == (agree, agree)
-    result = measure("seeded", [pair[0]], [pair[1]], FP32)
+    result = compare_probe_set("seeded", [pair[0]], [pair[1]], FP32)
     assert result.passed is agree
     assert bool(result.note) is not agree
 
@@ -81,7 +81,7 @@ def test_scalars_and_empty_outputs(shape: tuple[int, ...], dtype: type) -> None:
     want = np.ones(shape, dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = measure("seeded", [want], [want.copy()], FP32)
+        result = compare_probe_set("seeded", [want], [want.copy()], FP32)
     assert result.passed
     assert result.psnr_db == MAX_DB
 
@@ -200,11 +200,11 @@ def test_what_the_network_cannot_hold_is_not_judged_far_out() -> None:
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.bool_])
 def test_whole_numbers_agree_where_they_are_equal(dtype: type) -> None:
     want = (values(0, 2, 50, 50) > 0).astype(dtype)
-    assert measure("photos", [want], [want.astype(np.int32)], FP32).equal_share == 1.0
+    assert compare_probe_set("photos", [want], [want.astype(np.int32)], FP32).equal_share == 1.0
     wrong = want.copy()
     wrong[:, :5] = 1 - wrong[:, :5].astype(np.int8)
     for limit in (FP32, FP16, INT8):
-        result = measure("photos", [want], [wrong], limit)
+        result = compare_probe_set("photos", [want], [wrong], limit)
         assert not result.passed
         assert result.equal_share == pytest.approx(0.9)
         assert "10.00% of its whole numbers differ" in result.note
@@ -231,11 +231,11 @@ def test_nearly_tied_values_may_differ_where_rounding_changes_them() -> None:
 
 def test_indices_do_not_hide_scores() -> None:
     scores, indices = values(), np.arange(40).reshape(4, 10)
-    result = measure("seeded", [scores, indices], [scores + 0.1, indices], FP32)
+    result = compare_probe_set("seeded", [scores, indices], [scores + 0.1, indices], FP32)
     assert not result.passed
     assert result.max_abs == pytest.approx(0.1)
     assert result.psnr_db < 40
-    result = measure("seeded", [scores, indices], [scores, indices + 1], FP32)
+    result = compare_probe_set("seeded", [scores, indices], [scores, indices + 1], FP32)
     assert not result.passed
     assert (result.psnr_db, result.equal_share) == (MAX_DB, 0.0)
     assert result.note.startswith("output 2 100.00%")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from care_mobile.export.network import Network, prepare
+from care_mobile.export.network import CapturedNetwork, prepare
 from care_mobile.export.reparam import DEFAULT, select
 from care_mobile.export.request import ExportRequest
 from care_mobile.export.targets import Variant
@@ -16,7 +16,7 @@ OWN = Variant(passes=("project-attention-once", "merge-local-branches"))
 ORDERED = ["merge-local-branches", "project-attention-once"]
 
 
-def prepared(folder: Path, **choices: tuple[str, ...]) -> Network:
+def prepared(folder: Path, **choices: tuple[str, ...]) -> CapturedNetwork:
     name, size = "networks:tiny_care", Resolution(width=64, height=64)
     request = ExportRequest(models=(name,), resolutions=(size,), **choices)  # type: ignore[arg-type]
     passes = select(request.with_passes, request.skip_passes)

@@ -11,7 +11,7 @@ from care_mobile.export.parity import (
     ORDINARY,
     THRESHOLDS,
     compare,
-    measure,
+    compare_probe_set,
     stacked,
 )
 from care_mobile.export.targets import TARGETS
@@ -40,7 +40,7 @@ def test_fp32_must_reach_what_is_promised() -> None:
 @pytest.mark.parametrize(("noise", "passed"), [(1e-6, True), (3e-4, False)])
 def test_the_threshold_decides(noise: float, passed: bool) -> None:
     want = logits()
-    result = measure("seeded", [want], [want + noise * np.sign(logits(1))], LIMIT)
+    result = compare_probe_set("seeded", [want], [want + noise * np.sign(logits(1))], LIMIT)
     assert result.passed is passed
     assert result.max_abs == pytest.approx(noise, rel=1e-6)
 
@@ -62,24 +62,27 @@ def test_psnr_and_cosine_do_not_depend_on_scale(scale: float, seed: int) -> None
 
 
 def test_max_abs_grows_with_large_outputs_only() -> None:
-    assert measure("seeded", [1e4 * logits()], [1e4 * logits() + 0.1], LIMIT).passed
-    assert not measure("seeded", [0.1 * logits()], [0.1 * logits() + 2e-4], LIMIT).passed
+    assert compare_probe_set("seeded", [1e4 * logits()], [1e4 * logits() + 0.1], LIMIT).passed
+    assert not compare_probe_set("seeded", [0.1 * logits()], [0.1 * logits() + 2e-4], LIMIT).passed
 
 
 def test_top1_agreement() -> None:
     want = np.eye(10)[:4]
     have = want.copy()
     have[0] = np.roll(have[0], 1)
-    assert measure("photos", [want], [have], LIMIT).top1_agreement == 0.75
-    assert measure("photos", [want[:, :, None]], [want[:, :, None]], LIMIT).top1_agreement is None
-    assert measure("photos", [want, want], [want, want], LIMIT).top1_agreement is None
+    assert compare_probe_set("photos", [want], [have], LIMIT).top1_agreement == 0.75
+    assert (
+        compare_probe_set("photos", [want[:, :, None]], [want[:, :, None]], LIMIT).top1_agreement
+        is None
+    )
+    assert compare_probe_set("photos", [want, want], [want, want], LIMIT).top1_agreement is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_non_finite_results_fail(bad: float) -> None:
     have = logits()
     have[1, 2] = bad
-    result = measure("seeded", [logits()], [have], Threshold(40.0))
+    result = compare_probe_set("seeded", [logits()], [have], Threshold(40.0))
     assert not result.finite
     assert not result.passed
 
@@ -87,7 +90,7 @@ def test_non_finite_results_fail(bad: float) -> None:
 def test_beyond_the_range_is_reported_where_nothing_is_demanded() -> None:
     have = logits()
     have[1, 2] = np.inf
-    result = measure("large-range", [logits()], [have], Threshold(None))
+    result = compare_probe_set("large-range", [logits()], [have], Threshold(None))
     assert not result.finite
     assert result.passed
 
@@ -95,16 +98,16 @@ def test_beyond_the_range_is_reported_where_nothing_is_demanded() -> None:
 def test_an_overflow_the_reference_shares_is_no_difference() -> None:
     both = logits()
     both[0, 0] = np.inf
-    assert measure("large-range", [both], [both.copy()], LIMIT).passed
+    assert compare_probe_set("large-range", [both], [both.copy()], LIMIT).passed
 
 
 def test_another_shape_fails() -> None:
-    assert not measure("seeded", [logits()], [logits()[:, :9]], Threshold(None)).passed
+    assert not compare_probe_set("seeded", [logits()], [logits()[:, :9]], Threshold(None)).passed
 
 
 def test_the_worst_output_counts() -> None:
     good, bad = logits(), logits() + 0.5
-    result = measure("seeded", [good, good], [good, bad], LIMIT)
+    result = compare_probe_set("seeded", [good, good], [good, bad], LIMIT)
     assert not result.passed
     assert result.max_abs == pytest.approx(0.5)
 

@@ -28,7 +28,7 @@ def defect(monkeypatch: pytest.MonkeyPatch) -> None:
     """`prepare` raises what nobody thought of for one network."""
     real = network.prepare
 
-    def prepare(asked: ExportRequest, name: str, *rest: Any) -> network.Network:
+    def prepare(asked: ExportRequest, name: str, *rest: Any) -> network.CapturedNetwork:
         if name == "networks:Deciding":
             raise KeyError("a table without this entry")
         return real(asked, name, *rest)

@@ -76,10 +76,10 @@ def test_the_unit_that_is_asked_for(
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(coreml, "load", lambda name, extra: _tools())
     bundle = Bundle.open(write_bundle(runtime="coreml"))
-    session = coreml.CoreMLSession(bundle, RuntimeOptions(unit=unit))
+    session = coreml.CoreMLModel(bundle, RuntimeOptions(unit=unit))
     assert session._model.units == given
     with pytest.raises(UsageError, match="compute unit"):
-        coreml.CoreMLSession(bundle, RuntimeOptions(unit="tpu"))
+        coreml.CoreMLModel(bundle, RuntimeOptions(unit="tpu"))
 
 
 @pytest.mark.parametrize("labels", [(), ("ant", "cat")])

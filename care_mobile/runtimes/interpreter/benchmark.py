@@ -53,14 +53,14 @@ def benchmark(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time and memory of the interpreter on a package."""
-    report = measure(open_package(package), rounds, seed)
+    report = time_interpreter(open_package(package), rounds, seed)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
         _show(report)
 
 
-def measure(package: MLPackage, rounds: int, seed: int) -> Report:
+def time_interpreter(package: MLPackage, rounds: int, seed: int) -> Report:
     """Time every mode `rounds` times after one warm-up, then trace memory once per mode.
 
     Raises:
