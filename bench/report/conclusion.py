@@ -166,6 +166,9 @@ def _told(first: RowView, second: RowView, found: RatioView, margin: float) -> s
     if found.relation is Relation.EQUAL:
         return f"{names} do not differ: {figure}, within ±{percent(margin)}."
     if found.relation is Relation.UNCLEAR:
+        if found.low is not None and found.high is not None and not found.low <= 1 <= found.high:
+            why = "but rejected blocks or the robust estimate say the contrary"
+            return f"Whether {names} differ cannot be told: {figure}, {why}."
         return f"Whether {names} differ cannot be told: {figure}; more rounds would narrow it."
     return f"{label(first)} ran {figure} times faster than {label(second)}."
 

@@ -86,7 +86,9 @@ def test_what_rejected_blocks_contradict_is_unclear() -> None:
         return round(BASE_NS * times) if cell else BASE_NS
 
     kept = rejecting(lambda block: block.block == 1)
-    rows = session_view(session_of(latencies=latencies, edit=kept)).rows
+    view = session_view(session_of(latencies=latencies, edit=kept))
+    rows = view.rows
+    assert "say the contrary" in view.conclusion.text
     assert [row.ratio.relation for row in rows if row.ratio] == [
         Relation.REFERENCE,
         Relation.UNCLEAR,
