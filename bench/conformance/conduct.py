@@ -92,6 +92,9 @@ def refusals(bench: Bench, case: Case) -> None:
             seen, _ = bench.start(case, folder, arguments=arguments)
             bench.findings.note("bad-arguments", _refused(seen), where)
             _remove(seen.file)
+        (folder / "plan.json").write_text('{"protocol": 2, "cells": [', encoding="utf-8")
+        seen, _ = bench.start(case, folder)
+        bench.findings.note("bad-arguments", _refused(seen), "a plan that is cut off")
     with laid_out(case) as folder:
         file = folder / f"round-{case.round}.jsonl"
         file.write_bytes(_EXISTING)

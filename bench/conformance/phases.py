@@ -38,7 +38,7 @@ def paced(found: Finished) -> str | None:
 
 def sustained(found: Finished) -> str | None:
     rules = found.plan.sustained
-    if rules is None or not any(found.all(SustainedRun)):
+    if rules is None or not any(found.all(SustainedRun)) or not found.ended:
         raise Absent
     for cell in found.living:
         problem = _lasted(
@@ -52,14 +52,15 @@ def sustained(found: Finished) -> str | None:
 def _lasted(runs: list[SustainedRun], found: Finished, rules: Sustained) -> str | None:
     if not runs:
         return "no run"
-    began_ns = found.line_before(runs[0]).at_ns
+    # Between the line before and the line after, since time passes while lines are written too.
+    lasted_ns = found.beside(runs[-1], 1).at_ns - found.beside(runs[0], -1).at_ns
     count = sum(len(run.samples_ns) for run in runs)
     if any(later.start_ns < run.end_ns for run, later in pairwise(runs)):
         return "stretches overlap"
     if any(len(run.samples_ns) > _LONGEST for run in runs):
         return f"a stretch of more than {_LONGEST:,} samples"
-    if runs[-1].end_ns - began_ns < rules.duration_ns:
-        return f"{runs[-1].end_ns - began_ns} ns, and {rules.duration_ns} were asked for"
+    if lasted_ns < rules.duration_ns:
+        return f"{lasted_ns} ns, and {rules.duration_ns} were asked for"
     if count < rules.min_count or (rules.duration_ns == 0 and count > rules.min_count):
         return f"{count} inferences, and {rules.min_count} were asked for"
     return None

@@ -48,9 +48,9 @@ class Finished:
     def all(self, kind: type[E]) -> Iterator[E]:
         return (event for event in self.events if isinstance(event, kind))
 
-    def line_before(self, event: Event) -> Event:
-        """The known line before one that is not the first."""
-        return self.events[self.events.index(event) - 1]
+    def beside(self, event: Event, step: int) -> Event:
+        """The known line so many lines after one, or before it if negative."""
+        return self.events[self.events.index(event) + step]
 
     @cached_property
     def failed(self) -> frozenset[int]:

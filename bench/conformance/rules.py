@@ -99,8 +99,8 @@ RULES: dict[str, Rule] = {
         "The plan",
     ),
     "bad-arguments": Rule(
-        "A round that the plan has not, or an argument that is missing, is refused: a status "
-        "that is not 0, and no file",
+        "A round that the plan has not, an argument that is missing, or a plan that is no JSON, "
+        "is refused: a status that is not 0, and no file",
         "Starting",
     ),
     "existing-file": Rule(

@@ -44,6 +44,7 @@ def test_the_plans_cover_what_a_plan_can_ask_for() -> None:
     assert any(plan.gate.retries > 1 for plan in plans)
     assert {plan.gate.control_drift_permille for plan in plans} >= {None, 0}
     assert any(plan.gate.control_iterations is None for plan in plans)
+    assert any(case.planned.phases == () for case in all_cases())
 
 
 def test_a_case_is_laid_out_as_it_is_written(tmp_path: Path) -> None:

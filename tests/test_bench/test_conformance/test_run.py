@@ -66,8 +66,8 @@ BROKEN = {
     "any-round": ("bad-arguments", (FIRST,)),
     "no-launch": ("bad-arguments", (FIRST,)),
     "overwrites": ("existing-file", (FIRST,)),
-    "ends-on-sigterm": ("terminated", ("23-long",)),
-    "clean-on-sigterm": ("terminated", ("23-long",)),
+    "ends-on-sigterm": ("terminated", ("24-long",)),
+    "clean-on-sigterm": ("terminated", ("24-long",)),
     "writes-beside": ("one-file", EACH),
     "changes-the-plan": ("one-file", EACH),
     "leaves-a-child": ("no-leftovers", ORDERS),
@@ -113,12 +113,12 @@ def test_noise_on_the_console_breaks_nothing() -> None:
 
 
 def test_lines_that_are_held_back_are_seen() -> None:
-    result = run_conformance([*SMALL, "--break", "buffers"], cases=["23-long"], deadline_s=5.0)
+    result = run_conformance([*SMALL, "--break", "buffers"], cases=["24-long"], deadline_s=5.0)
     assert _broken(result) == ["on-disk"]
 
 
 def test_what_ignores_sigterm_is_seen_and_ended() -> None:
-    result = run_conformance([*SMALL, "--break", "ignores-sigterm"], cases=["23-long"])
+    result = run_conformance([*SMALL, "--break", "ignores-sigterm"], cases=["24-long"])
     assert _broken(result) == ["terminated"]
 
 
