@@ -158,8 +158,15 @@ def _same(session: Session, cell: int) -> Iterator[Finding]:
             yield Finding(code, Severity.INVALID, detail, cell, others)
 
 
+_SAID = {
+    code.value: code
+    for code in (FindingCode.THROTTLED, FindingCode.WARM_UP_CAPPED, FindingCode.NO_STEADY_STATE)
+}
+"""What a harness may have seen that its record does not show; so older ones did."""
+
+
 def judge_notes(session: Session) -> Iterator[Finding]:
-    """Notes of the harness that no rule knows, each once for each cell."""
+    """What the harness noted, each once for each cell."""
     seen: dict[tuple[str, int | None], tuple[str, list[int]]] = {}
     for found in session.completed:
         for note in found.notes:
@@ -167,5 +174,9 @@ def judge_notes(session: Session) -> Iterator[Finding]:
                 cell = note.cell if note.cell is None or note.cell in found.cells else None
                 seen.setdefault((note.code, cell), (note.detail, []))[1].append(found.number)
     for (code, cell), (detail, numbers) in seen.items():
+        known = _SAID.get(code)
         text = f"{code}: {detail}" if detail else code
-        yield Finding(FindingCode.NOTED, Severity.INFO, text, cell, _numbers(iter(numbers)))
+        if known is None:
+            yield Finding(FindingCode.NOTED, Severity.INFO, text, cell, _numbers(iter(numbers)))
+        else:
+            yield Finding(known, Severity.WARNING, detail or code, cell, _numbers(iter(numbers)))

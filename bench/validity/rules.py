@@ -139,7 +139,7 @@ RULES = (
         Code.THROTTLED,
         (INVALID, WARNING),
         "hotter than the gate allows: around a block that counts (invalid), or around a rejected "
-        "block or elsewhere outside of a sustained run (warning)",
+        "block or elsewhere outside of a sustained run, or as the harness says (warning)",
         "a hot device lowers its clocks",
     ),
     Rule(

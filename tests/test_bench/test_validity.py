@@ -308,6 +308,9 @@ EDITS: dict[str, tuple[Edit, FindingCode, Severity, int | None, tuple[int, ...]]
     "warm-ups given up": (
         first_cell(Warm, steady=False), Code.NO_STEADY_STATE, WARNING, 0, (0, 1, 2, 3, 4),
     ),
+    "a harness that saw heat": (
+        noting("throttled"), Code.THROTTLED, WARNING, 0, (0, 1, 2, 3, 4),
+    ),
     "a note": (noting("clipped"), Code.NOTED, INFO, 0, (0, 1, 2, 3, 4)),
 }  # fmt: skip
 
