@@ -6,7 +6,7 @@
 // Everything here is synchronous. So nothing runs beside an inference, and SIGTERM keeps its default action,
 // which ends the process at once, also inside a loop: there is no handler to write one line too many.
 
-import { STARTED, collectGarbage, cpuNs, now, sleepUntil, timed } from "./clock.mjs";
+import { STARTED, collectGarbage, cpuNs, now, sleepUntil, timed, waitUntil } from "./clock.mjs";
 import fs from "node:fs";
 import os from "node:os";
 import { burstIterations, control, drifted, warmLatencyNs, warmState } from "./arithmetic.mjs";
@@ -216,7 +216,7 @@ class Round {
     const start_ns = now();
     for (let k = 0; k < count; k += 1) {
       const due = start_ns + k * interval_ns; // past 2^53 only for what is due in more than 104 days
-      sleepUntil(due);
+      waitUntil(due);
       const { began, sample } = timed(cell.run);
       samples[k] = sample;
       late[k] = began - due;
