@@ -97,39 +97,15 @@ def burst(cell: LoadedCell, count: int, tools: Tools) -> Timed:
     return Timed(start, end, samples, spent)
 
 
-class _Turns:
+class _Turn:
     """One cell of a block whose cells take turns."""
 
-    def __init__(self, cell: LoadedCell, count: int, tools: Tools) -> None:
-        self._cell = cell
-        self._tools = tools
-        self._samples = [0] * count
-        self._start = self._end = 0
-        self._spent = 0
+    def __init__(self, cell: LoadedCell, count: int) -> None:
+        self.enter = cell.enter
+        self.infer = cell.infer
+        self.samples = [0] * count
+        self.start = self.end = self.spent = 0
         self.error: BaseException | None = None
-
-    def step(self, i: int) -> None:
-        """The i-th inference."""
-        now_ns, infer, cpu_ns = self._tools.now_ns, self._cell.infer, self._tools.cpu_ns
-        try:
-            enter(self._cell)
-            cpu = cpu_ns() if cpu_ns else 0
-            begin = now_ns()
-            infer()
-            end = now_ns()
-            self._spent += cpu_ns() - cpu if cpu_ns else 0
-        except FAILURES as error:
-            self.error = error
-            return
-        self._samples[i] = end - begin
-        self._start = self._start if i else begin
-        self._end = end
-
-    def times(self) -> Timed | BaseException:
-        if self.error is not None:
-            return self.error
-        spent = self._spent if self._tools.cpu_ns else None
-        return Timed(self._start, self._end, self._samples, spent)
 
 
 def alternating(
@@ -137,16 +113,36 @@ def alternating(
 ) -> list[Timed | BaseException]:
     """Inference by inference, `count` of each, in the order of `cells`.
 
-    A cell that fails takes no further turns and has its error in place of times. CPU times are of
-    the inferences alone.
+    A cell that fails takes no further turns and has its error in place of times. The CPU time of
+    a cell is that between the end of the turn before and the end of its own.
     """
-    running = [_Turns(cell, count, tools) for cell in cells]
+    everyone = [_Turn(cell, count) for cell in cells]
+    turns, now_ns, cpu_ns = everyone, tools.now_ns, tools.cpu_ns
     with without_gc():
+        before = cpu_ns() if cpu_ns else 0
         for i in range(count):
-            for one in running:
-                if one.error is None:
-                    one.step(i)
-    return [one.times() for one in running]
+            for turn in turns:
+                try:
+                    if turn.enter is not None:
+                        turn.enter()
+                    begin = now_ns()
+                    turn.infer()
+                    turn.end = end = now_ns()
+                except FAILURES as error:
+                    turn.error = error
+                    continue
+                turn.samples[i] = end - begin
+                if i == 0:
+                    turn.start = begin
+                if cpu_ns:
+                    after = cpu_ns()
+                    turn.spent += after - before
+                    before = after
+            turns = [turn for turn in turns if turn.error is None]
+    return [
+        turn.error or Timed(turn.start, turn.end, turn.samples, turn.spent if cpu_ns else None)
+        for turn in everyone
+    ]
 
 
 def paced(cell: LoadedCell, rules: Paced, tools: Tools) -> PacedTimes:
