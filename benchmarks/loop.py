@@ -126,9 +126,7 @@ def costs(samples: int) -> Iterator[Cost]:
         name = "burst" if mode == "bursts" else "burst, inference by inference"
         yield Cost(name, samples, whole, clocks, written)
     clocks = 2 * reading_ns(time.perf_counter_ns)
-    found = _play(
-        1, (Phase.SUSTAINED,), sustained=Sustained(duration_ns=SUSTAINED_NS, min_count=300_000)
-    )
+    found = _play(1, (Phase.SUSTAINED,), sustained=SUSTAINED)
     runs = [e for e in found.events if isinstance(e, SustainedRun)][:-1]
     whole = min((r.cpu_ns or 0) / len(r.samples_ns) for r in runs)
     written = min((b.start_ns - a.at_ns) / len(a.samples_ns) for a, b in pairwise(runs))
