@@ -27,6 +27,7 @@ class Request(NamedTuple):
     round: int
     launch: str
     output: Path
+    reality: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,10 +42,15 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--round", type=int, required=True, metavar="N", help="from 0")
     parser.add_argument("--launch", required=True, metavar="ID", help="new for every launch")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new file")
+    parser.add_argument(
+        "--reality",
+        choices=("simulator", "emulator", "interpreter"),
+        help="what starts it is no real machine: for devices that tell no latency",
+    )
     given = parser.parse_args(arguments)
     if not _LAUNCH.fullmatch(given.launch):
         raise UsageError("--launch takes letters, digits, dots, dashes and underscores")
-    return Request(given.plan, given.round, given.launch, given.output)
+    return Request(given.plan, given.round, given.launch, given.output, given.reality)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = parse(sys.argv[1:] if arguments is None else arguments)
         from .launch import measure  # pydantic and numpy take a while
 
-        measure(request.plan, request.round, request.launch, request.output, ORIGIN_NS)
+        measure(
+            request.plan,
+            request.round,
+            request.launch,
+            request.output,
+            ORIGIN_NS,
+            reality=request.reality,
+        )
     except CareError as error:
         hint = f"; {error.hint}" if error.hint else ""
         print(f"error: {error}{hint}", file=sys.stderr)

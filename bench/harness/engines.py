@@ -20,6 +20,7 @@ from care_mobile.requirements import load, version
 
 from ..protocol.events import Engine
 from ..protocol.plan import Cell, Unit
+from .forecast import counts_and_forecast
 from .probing import AnyArray
 from .tools import CellFailure
 
@@ -58,6 +59,7 @@ class Prepared:
         unit: what will be in use, where that is certain.
         threads: None where the engine has no such choice.
         keeps_cache: of what it compiled earlier, somewhere that is not ours to empty.
+        notes: codes and details of what shall be known of the cell beside what is measured.
     """
 
     load: Callable[[], Model]
@@ -66,6 +68,7 @@ class Prepared:
     unit: Unit | None = None
     threads: int | None = None
     keeps_cache: bool = False
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,7 @@ def _prepare_runtime(name: str, cell: Cell, folder: Path) -> Prepared:
         noise=partial(seeded_inputs, bundle, 0),
         unit=None if chooses and cell.unit is not Unit.CPU else Unit.CPU,
         threads=cell.threads if runtime.takes_threads else None,
+        notes=counts_and_forecast(bundle.manifest) if name == "coreml-interpreter" else (),
     )
 
 

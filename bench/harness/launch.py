@@ -18,7 +18,7 @@ from care_mobile.requirements import version
 
 from ..protocol.arithmetic import control
 from ..protocol.base import MAJOR, MINOR, date_of
-from ..protocol.events import Clock, HarnessInfo, Hello
+from ..protocol.events import Clock, HarnessInfo, Hello, Reality
 from ..protocol.plan import Plan, Round
 from .loading import Loader
 from .loop import run_round
@@ -31,11 +31,19 @@ NAME = "care-mobile"
 MAX_PLAN_BYTES = 64 * 2**20
 
 
-def measure(plan_file: Path, number: int, launch: str, output: Path, origin_ns: int) -> None:
+def measure(
+    plan_file: Path,
+    number: int,
+    launch: str,
+    output: Path,
+    origin_ns: int,
+    reality: str | None = None,
+) -> None:
     """Measure a round of the plan in `plan_file` into the new file `output`.
 
     Args:
         origin_ns: `time.perf_counter_ns` when this process started.
+        reality: what the machine is, where it cannot know that itself.
 
     Raises:
         UsageError: if that cannot be served; then there is no new file.
@@ -47,6 +55,9 @@ def measure(plan_file: Path, number: int, launch: str, output: Path, origin_ns: 
     started = datetime.now(timezone.utc)
     writer = RoundWriter(output, lambda: time.perf_counter_ns() - origin_ns)
     sensors = Sensors()
+    machine = describe_machine()
+    if reality is not None:
+        machine = machine.model_copy(update={"reality": Reality(reality)})
     resolution_ns = max(round(time.get_clock_info("perf_counter").resolution * 1e9), 1)
     writer.emit(
         Hello,
@@ -61,7 +72,7 @@ def measure(plan_file: Path, number: int, launch: str, output: Path, origin_ns: 
             language=f"Python {platform.python_version()}",
         ),
         clock=Clock(name="time.perf_counter_ns", resolution_ns=resolution_ns),
-        machine=describe_machine(),
+        machine=machine,
         readings=(*still(0), *sensors.look(time.perf_counter_ns() - origin_ns)),
     )
     loader = Loader(plan, plan_file.parent, time.perf_counter_ns, resident_bytes)

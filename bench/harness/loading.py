@@ -62,6 +62,7 @@ class Loader:
         self._enter(cell.cores)
         prepared = engine.prepare(cell, self._folder)
         feed, notes = self._feed(cell, prepared)
+        notes = (*notes, *prepared.notes)
         kind = _shown(kind, prepared)
         begin = self._now_ns()
         model = prepared.load()
