@@ -1,6 +1,7 @@
 # make demo   environment, CARE-S0 to all targets, parity, latency on this machine
 # make test   everything CI checks
 # make fuzz   damaged files through the real readers; FUZZ="--seconds 600 --seed 7" for longer
+# make arm64  an emulator and an Arm Python, for --device qemu-aarch64=build/arm64
 # make bench  speed against naive exports, into docs/performance.md; make precision: accuracy
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ STAMP   = $(VENV)/.installed
 # torch comes first and by exact version: asked for as a range it may bring gigabytes of CUDA.
 TORCH   = torch==2.13.0
 
-.PHONY: bench demo fuzz precision test test-slow lint types format wheel clean
+.PHONY: arm64 bench demo fuzz precision test test-slow lint types format wheel clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
@@ -26,6 +27,10 @@ demo: $(STAMP)
 	@echo
 	@echo "bundles/ holds CARE-S0 for Core ML, ONNX and ExecuTorch. Where this machine can run a bundle,"
 	@echo "its results were compared with PyTorch's and its latency measured. Next: $(BIN)/care-export --help"
+
+# For `care-bench --device qemu-aarch64=build/arm64`; about 120 MB of downloads.
+arm64: $(STAMP)
+	@test -e build/arm64 || PYTHON=$(BIN)/python tools/arm64-root build/arm64
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.compare --output build/bench

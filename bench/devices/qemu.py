@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import care_mobile
+from care_mobile import errors
 from care_mobile.bundle import Bundle
 from care_mobile.errors import OutputError, UsageError
 from care_mobile.requirements import Availability, version
@@ -139,7 +139,7 @@ def _own_code(folder: Path) -> None:
 
     package = folder / "care_mobile"
     package.mkdir()
-    for item in Path(care_mobile.__file__).parent.iterdir():
+    for item in Path(errors.__file__).parent.iterdir():
         if item.name not in ("__pycache__", "bench", "export"):
             (package / item.name).symlink_to(item)
     (package / "bench").symlink_to(Path(bench.__file__).parent)

@@ -81,9 +81,7 @@ class _Running:
             self._load(cell)
         gc.collect()
         gc.freeze()  # what is here stays: the collections before bursts need not look at it
-        if not self._planned.phases:  # answers alone, of what has no latencies
-            return
-        for cell in tuple(self._living):
+        for cell in tuple(self._living) if self._planned.phases else ():
             self._warm_up(cell)
         if Phase.BURST in self._planned.phases:
             for number in range(len(self._planned.blocks)):

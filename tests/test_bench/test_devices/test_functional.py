@@ -61,7 +61,7 @@ def bundle(folder: Path, reference: np.ndarray[tuple[int, ...], np.dtype[np.floa
 def test_answers_are_judged_and_counts_and_forecast_told(tmp_path: Path) -> None:
     found = ask(InterpreterDevice(), bundle(tmp_path, np.maximum(X, 0)), tmp_path)
     assert found.hello.machine.reality is Reality.INTERPRETER
-    assert [(j.passed, j.moment) for j in found.judged] == [(True, "before")]
+    assert [(j.passed, j.moment) for j in found.judged] == [(True, "before"), (True, "after")]
     assert found.notes["operations"] == "1 in the file: 1 relu"
     assert "1 expected" in found.notes["forecast"]
     assert "not measured" in found.notes["forecast"]
@@ -69,7 +69,7 @@ def test_answers_are_judged_and_counts_and_forecast_told(tmp_path: Path) -> None
 
 def test_wrong_answers_are_found(tmp_path: Path) -> None:
     found = ask(InterpreterDevice(), bundle(tmp_path, np.maximum(X, 0.5)), tmp_path)
-    assert [j.passed for j in found.judged] == [False]
+    assert [j.passed for j in found.judged] == [False, False]
 
 
 def test_its_records_are_functional_and_its_plans_time_nothing() -> None:
