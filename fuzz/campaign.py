@@ -26,7 +26,8 @@ _SEALED = 0.9
 """Of the damaged manifests; the seal refuses the others before anything else is looked at."""
 
 _NATIVE = {"onnx-native": ("onnxruntime", "x", "y"), "pte-native": ("executorch", "x", "y")}
-_JSON = ("manifest", "record", "plan", "script")
+_JSON = ("manifest", "record", "plan", "script", "old-record", "minibench", "androidx-benchmark")
+_JSON_LINES = ("journal", "round", "session")
 Damage = Callable[[bytes, random.Random], bytes]
 
 
@@ -138,7 +139,9 @@ class Campaign:
 def _damage_for(kind: str) -> Damage:
     if kind in _JSON:
         return damaged_json
-    return {"journal": damaged_lines, "checkpoint": damaged_archive}.get(kind, damaged)
+    if kind in _JSON_LINES:
+        return damaged_lines
+    return damaged_archive if kind == "checkpoint" else damaged
 
 
 def _sealed(content: bytes, draw: random.Random) -> bytes:

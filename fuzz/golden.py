@@ -256,7 +256,37 @@ def _labels(folder: Path) -> Path:
     return path
 
 
+_FILES = Path(__file__).parents[1] / "tests" / "golden"
+PROTOCOL = _FILES / "protocol"
+"""A plan and the files of its rounds."""
+IMPORTED = {
+    "onnxruntime-perf-test": "onnxruntime_perf_test.txt",
+    "onnxruntime-perf-test-results": "onnxruntime_perf_test_results.csv",
+    "benchmark-model": "benchmark_model.txt",
+    "minibench": "minibench.json",
+    "androidx-benchmark": "benchmarkData.json",
+    "coreml-benchmarker": "coreml_benchmarker.json",
+    "ai-hub": "perf.yaml",
+}
+"""Files of other tools, by their formats."""
+
+
+def _copy(file: Path) -> Callable[[Path], Path]:
+    """A maker for what lies among the golden files of the tests."""
+
+    def make_copy(folder: Path) -> Path:
+        path = folder / file.name
+        path.write_bytes(file.read_bytes())
+        return path
+
+    return make_copy
+
+
 _MAKERS: dict[str, Callable[[Path], Path]] = {
+    "round": _copy(PROTOCOL / "valid" / "every-event.jsonl"),
+    "session": _copy(_FILES / "bench" / "v1" / "upgraded" / "session.jsonl"),
+    "old-record": _copy(_FILES / "bench" / "v1" / "scripted.json"),
+    **{kind: _copy(_FILES / "bench" / "imported" / name) for kind, name in IMPORTED.items()},
     "manifest": _manifest_file,
     "record": _record,
     "plan": _plan_file,

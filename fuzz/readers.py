@@ -11,7 +11,7 @@ from typing import Any
 from care_mobile.errors import CareError
 from care_mobile.processes.peer import serve
 
-from .golden import SIDE, journal_key
+from .golden import IMPORTED, PROTOCOL, SIDE, journal_key
 
 _LONGEST_MESSAGE = 2000
 
@@ -125,7 +125,34 @@ def _package(path: Path) -> None:
     Interpreter(package, Numerics.DECLARED).run(inputs)
 
 
+def _round(path: Path) -> None:
+    from care_mobile.bench.protocol.plan import Plan
+    from care_mobile.bench.protocol.reading import last_event, read_round
+
+    plan = Plan.model_validate_json((PROTOCOL / "plan.json").read_bytes())
+    last_event(path)
+    read_round(path, plan, plan.rounds[1], "launch-1")
+
+
+def _session(path: Path) -> None:
+    from care_mobile.bench.records import open_record
+    from care_mobile.bench.validity import judge
+
+    judge(open_record(path))
+
+
+def _imported(path: Path) -> None:
+    from care_mobile.bench.importers import import_file, write_session
+
+    for lines in import_file(path):
+        _session(write_session(path.parent / "records", lines))
+
+
 READERS: dict[str, Callable[[Path], None]] = {
+    "round": _round,
+    "session": _session,
+    "old-record": _session,
+    **dict.fromkeys(IMPORTED, _imported),
     "manifest": _manifest,
     "record": _record,
     "plan": _plan,

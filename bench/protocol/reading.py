@@ -298,18 +298,26 @@ def _read_session(file: Path) -> Session:
     if not isinstance(opened, SessionOpened):
         raise RecordError(f"{file} is no record: its first line is no session", "name a record")
     found: list[Contract] = []
+    launched: Launched | None = None
     for line, whole in lines:
         if not whole:
             break  # the power went
         event = parse(line, LINES)
-        if event is not None:
-            _check_line(event, opened.plan)
-            found.append(event)
+        if event is None:
+            continue
+        _check_line(event, opened.plan)
+        if isinstance(event, Launched):
+            launched = event
+        elif isinstance(event, Landed) and launched is not None:
+            if (event.round, event.launch) != (launched.round, launched.launch):
+                raise ProtocolError("wrong-order", f"{event.launch} landed, but did not start")
+            launched = None
+        found.append(event)
     return fold(opened, found)
 
 
 def _check_line(event: Contract, plan: Plan) -> None:
-    number = event.round if isinstance(event, Launched | Landed) else 0
+    number: int = getattr(event, "round", 0)
     if number >= len(plan.rounds):
         raise ProtocolError("unknown-round", f"round {number} is not in the plan")
     cells = [getattr(event, "cell", None)]

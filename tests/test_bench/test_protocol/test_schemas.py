@@ -71,6 +71,15 @@ def test_golden_files_fit_the_schemas() -> None:
             line.validate(json.loads(text))
 
 
+def test_golden_records_fit_the_schemas() -> None:
+    line, plan = _validator("record-line-2.json"), _validator("plan-2.json")
+    for file in sorted((FOLDER / "bench").rglob("*.jsonl")):
+        first, *rest = [json.loads(text) for text in file.read_bytes().splitlines()]
+        plan.validate(first["plan"])
+        for value in (first, *rest):
+            line.validate(value)
+
+
 def _fits(name: str, file: Path) -> bool:
     validator = _validator(name)
     try:
