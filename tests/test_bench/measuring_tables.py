@@ -1,6 +1,6 @@
 """Tables of `docs/measuring.md`, from the data they show.
 
-`python -m test_bench.measuring_tables`, run in `tests`, writes them into the document.
+`PYTHONPATH=tests python -m test_bench.measuring_tables` writes them into the document.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ TEXT = DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_its_tables_are_those_of_the_code() -> None:
-    """Written anew by `python -m test_bench.measuring_tables` in `tests`."""
+    """Written anew by `PYTHONPATH=tests python -m test_bench.measuring_tables`."""
     assert renewed(TEXT) == TEXT
 
 
