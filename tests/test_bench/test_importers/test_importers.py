@@ -23,7 +23,7 @@ from care_mobile.bench.importers import (
 )
 from care_mobile.bench.journal import to_line
 from care_mobile.bench.protocol.events import Reality
-from care_mobile.bench.protocol.foreign import Lack, session_of
+from care_mobile.bench.protocol.foreign import WORDS, Lack, session_of
 from care_mobile.bench.protocol.plan import Unit
 from care_mobile.bench.protocol.reading import read_session
 from care_mobile.bench.protocol.record import CellRound, RecordKind, Session
@@ -384,3 +384,14 @@ def test_labels_that_are_the_same_stay_apart(tmp_path: Path) -> None:
     file.write_text(json.dumps(value))
     labels = [cell.label for cell in _only(import_file(file)).plan.cells]
     assert [label.partition("=")[2] for label in labels] == ["b", "b (2)", "b (3)"]
+
+
+def test_the_page_tells_every_format_and_everything_that_may_be_lacking() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "measuring.md").read_text()
+    part = page.partition("## What other tools measured")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
+    told = {row[0].strip("`"): row[1] for row in rows if row[0].startswith("`")}
+    assert [name for name in told if name not in {lack.value for lack in Lack}] == [
+        one.name for one in FORMATS
+    ]
+    assert {lack.value: WORDS[lack] for lack in Lack}.items() <= told.items()
