@@ -389,8 +389,9 @@ def test_labels_that_are_the_same_stay_apart(tmp_path: Path) -> None:
 def test_the_page_tells_every_format_and_everything_that_may_be_lacking() -> None:
     page = (Path(__file__).parents[3] / "docs" / "measuring.md").read_text()
     part = page.partition("## What other tools measured")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
-    told = {row[0].strip("`"): row[1] for row in rows if row[0].startswith("`")}
+    lines = [line for line in part.splitlines() if line.startswith("| `")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    told = {row[0].strip("`"): row[1] for row in rows}
     assert [name for name in told if name not in {lack.value for lack in Lack}] == [
         one.name for one in FORMATS
     ]
