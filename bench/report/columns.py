@@ -14,6 +14,7 @@ from .words import against
 
 EMPTY = "-"
 NAME = "cell"
+UNKNOWN = "unknown"
 NEEDED = 40
 
 
@@ -36,7 +37,7 @@ def tables(view: SessionView) -> list[list[Column]]:
     same = {title for title, _ in _shared_columns(view)}
     found = [
         _said(view, _latency_columns(view), ()),
-        _said(view, _side_columns(), same),
+        _said(view, _side_columns(view), same),
         _said(view, _told_columns(), ()),
         _said(view, _phase_columns(), ()),
     ]
@@ -53,7 +54,7 @@ def shared(view: SessionView) -> str:
 
 def _shared_columns(view: SessionView) -> list[tuple[str, str]]:
     found = []
-    for title, cell, _, _ in _how_columns():
+    for title, cell, _, _ in _how_columns(view):
         texts = {cell(row) for row in view.rows}
         if len(texts) == 1 and texts != {EMPTY}:
             found.append((title, texts.pop()))
@@ -114,31 +115,43 @@ def _p99(row: RowView) -> str:
     return ms(row.latency.p99_ns)
 
 
-def _how_columns() -> Specification:
+def _how_columns(view: SessionView) -> Specification:
+    """What an imported record does not know was not asked for either."""
+    foreign = view.kind is RecordKind.IMPORTED
+
+    def known(cell: Cell, observed: Callable[[RowView], object]) -> Cell:
+        return lambda row: EMPTY if foreign and observed(row) is None else cell(row)
+
     return (
         ("engine", _engine, False, 80),
-        ("unit", _unit, False, 70),
-        ("threads", _threads, True, 45),
+        ("unit", known(_unit, lambda r: r.unit_observed), False, 70),
+        ("threads", known(_threads, lambda r: r.threads_observed), True, 45),
         ("cores", _cores, False, 44),
     )
 
 
-def _side_columns() -> Specification:
+def _side_columns(view: SessionView) -> Specification:
     loads = [
         (f"{kind.value} load ms", _load(kind), True, keep)
         for kind, keep in zip(LoadKind, (64, 63, 62, 61), strict=True)
     ]
     return (
-        *_how_columns(),
+        *_how_columns(view),
         *loads,
         ("memory", _memory, True, 50),
-        ("size", lambda r: figures.size(r.bundle.size_bytes), True, 30),
+        ("size", _size, True, 30),
         ("answers", _answers, False, 90),
     )
 
 
+def _size(row: RowView) -> str:
+    return figures.size(row.bundle.size_bytes) if row.bundle.size_bytes else EMPTY
+
+
 def _engine(row: RowView) -> str:
-    version = f" {row.engine_version}" if row.engine_version else ""
+    if row.engine == UNKNOWN:
+        return EMPTY
+    version = f" {row.engine_version}" if row.engine_version not in (None, UNKNOWN) else ""
     return f"{row.engine}{version}{f' ({row.backend})' if row.backend else ''}"
 
 
@@ -232,11 +245,12 @@ def _told_columns() -> Specification:
         return EMPTY if found is None or found.count is None else f"{found.count:,}"
 
     return (
-        ("told: mean ms", of("mean_ns"), True, 100),
-        ("median ms", of("median_ns"), True, 90),
-        ("p90", of("p90_ns"), True, 80),
-        ("p99", of("p99_ns"), True, 60),
-        ("min", of("min_ns"), True, 50),
-        ("max", of("max_ns"), True, 50),
+        ("tool's figure ms", of("figure_ns"), True, 100),
+        ("tool's mean ms", of("mean_ns"), True, 99),
+        ("tool's median", of("median_ns"), True, 90),
+        ("tool's p90", of("p90_ns"), True, 80),
+        ("tool's p99", of("p99_ns"), True, 60),
+        ("tool's min", of("min_ns"), True, 50),
+        ("tool's max", of("max_ns"), True, 49),
         ("runs", count, True, 50),
     )

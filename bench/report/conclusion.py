@@ -85,10 +85,11 @@ def _functional(rows: Sequence[RowView]) -> str:
 
 def _why_none(facts: Facts) -> str:
     failed = [label(row) for row in facts.rows if row.failures]
+    also = f"; {_few(failed)} failed" if failed else ""
+    if any(row.told for row in facts.rows):
+        return f"Only another tool's own figures are there, no samples: nothing to compare{also}."
     if failed:
         return f"Nothing was measured: {_few(failed)} failed."
-    if any(row.told for row in facts.rows):
-        return "No sample is there, only another tool's own figures: nothing can be compared."
     return f"Nothing was measured{'' if facts.rounds_completed else ': no round was completed'}."
 
 
@@ -166,11 +167,16 @@ def _told(first: RowView, second: RowView, found: RatioView, margin: float) -> s
     if found.relation is Relation.EQUAL:
         return f"{names} do not differ: {figure}, within ±{percent(margin)}."
     if found.relation is Relation.UNCLEAR:
-        if found.low is not None and found.high is not None and not found.low <= 1 <= found.high:
-            why = "but rejected blocks or the robust estimate say the contrary"
-            return f"Whether {names} differ cannot be told: {figure}, {why}."
-        return f"Whether {names} differ cannot be told: {figure}; more rounds would narrow it."
+        return f"Whether {names} differ cannot be told: {figure}{_why_unclear(found)}."
     return f"{label(first)} ran {figure} times faster than {label(second)}."
+
+
+def _why_unclear(found: RatioView) -> str:
+    if found.low is None or found.high is None:
+        return ", without an interval"
+    if found.low > 1 or found.high < 1:
+        return ", but rejected blocks or the robust estimate say the contrary"
+    return "; more rounds would narrow it"
 
 
 def _turned(found: RatioView) -> RatioView:

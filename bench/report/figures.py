@@ -43,15 +43,21 @@ def size(size_bytes: int) -> str:
 def interval(value: float, low: float | None, high: float | None) -> str:
     """A ratio with its interval. A bound that is not 1 is not written as 1."""
     if low is None or high is None:
-        return f"{value:.{_decimals(value, value)}f}"
+        return _number(value, 2)
     decimals = _decimals(low, high)
-    return f"{value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
+    return f"{_number(value, decimals)} [{_number(low, decimals)}, {_number(high, decimals)}]"
+
+
+def _number(value: float, decimals: int) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.{decimals}f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _decimals(low: float, high: float) -> int:
     for decimals in range(2, _MOST_DECIMALS):
         texts = [f"{bound:.{decimals}f}" for bound in (low, high)]
-        blurred = any(float(text) in (0.0, 1.0) for text in texts) and 1.0 not in (low, high)
+        blurred = 1.0 in map(float, texts) and 1.0 not in (low, high)
         narrow = low != high and texts[0] == texts[1]
         if not blurred and not narrow:
             return decimals

@@ -150,6 +150,7 @@ def told(found: Iterable[CellRound]) -> tuple[ToldView, ...]:
         ToldView(
             what=summary.what,
             count=summary.count,
+            figure_ns=summary.figure_ns,
             mean_ns=summary.mean_ns,
             median_ns=summary.median_ns,
             min_ns=summary.min_ns,

@@ -11,6 +11,7 @@ from care_mobile.text import visible
 from ..protocol.plan import LoadKind
 from .view import LatencyView, RowView, SessionView
 
+_TOLD = ("count", "figure_ns", "mean_ns", "median_ns", "p90_ns", "p99_ns")
 Value = str | int | float | bool | None
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "＝", "＋", "－", "＠")
 """What makes a spreadsheet compute a text, or run it."""
@@ -125,7 +126,7 @@ _COLUMNS: tuple[tuple[str, Callable[[SessionView, RowView], Value]], ...] = (
     ("sustained_first_ns", lambda v, r: r.sustained.first_ns if r.sustained else None),
     ("sustained_last_ns", lambda v, r: r.sustained.last_ns if r.sustained else None),
     ("mlperf_p90_ns", lambda v, r: r.single_stream.p90_ns if r.single_stream else None),
-    *((f"told_{of}", _told(of)) for of in ("count", "mean_ns", "median_ns", "p90_ns", "p99_ns")),
+    *((f"told_{of}", _told(of)) for of in _TOLD),
     ("answers", lambda v, r: r.answers.state.value),
     ("worst_psnr_db", lambda v, r: r.answers.worst_psnr_db),
 )

@@ -142,10 +142,12 @@ class SingleStreamView(Frozen):
 
 
 class ToldView(Frozen):
-    """Another tool's own figures of what it measured: without samples, with no interval."""
+    """Another tool's own figures of what it measured: without samples, with no interval.
+    `figure_ns` is one number of which it does not say what it is."""
 
     what: str
     count: int | None
+    figure_ns: int | None
     mean_ns: int | None
     median_ns: int | None
     min_ns: int | None

@@ -44,10 +44,7 @@ def headline(view: SessionView) -> str | None:
 
 def circumstances(view: SessionView) -> Iterator[str]:
     """Where and how: device, rounds and blocks."""
-    if view.machine is not None:
-        yield f"{_device(view)}: {_machine(view.machine)}"
-    else:
-        yield f"{_device(view)}: the machine is not known"
+    yield f"{_device(view)}: {_machine(view.machine)}"
     parts = [f"{view.rounds_completed} of {counted(view.rounds_planned, 'round')}"]
     if view.blocks_accepted or view.blocks_rejected:
         parts.append(f"{counted(view.blocks_accepted, 'block')} accepted")
@@ -60,13 +57,16 @@ def circumstances(view: SessionView) -> Iterator[str]:
         parts.append("resumed" if view.resumed == 1 else f"resumed {view.resumed} times")
     if view.rounds_completed < view.rounds_planned and view.kind is not RecordKind.IMPORTED:
         parts.append(f"unfinished{f' ({view.ended})' if view.ended else ''}: --resume goes on")
-    yield ", ".join((*parts, f"preset {view.preset}", f"seed {view.seed}"))
+    if view.kind is not RecordKind.IMPORTED:
+        parts += [f"preset {view.preset}", f"seed {view.seed}"]
+    yield ", ".join(parts)
 
 
 def _device(view: SessionView) -> str:
+    kind = "somewhere" if view.device.kind in _NOT_TOLD else view.device.kind
     where = f" {view.device.serial}" if view.device.serial else ""
     host = f" at {view.device.host}" if view.device.host else ""
-    return f"{view.device.kind}{where}{host}"
+    return f"{kind}{where}{host}"
 
 
 _REALITIES = {
@@ -79,11 +79,19 @@ _REALITIES = {
 }
 
 
-def _machine(machine: Machine) -> str:
-    reality = _REALITIES.get(machine.reality, "")
-    cores = "" if machine.cores is None else counted(machine.cores, "core")
-    known = [part for part in (machine.model, machine.soc, cores) if part]
-    return f"{', '.join(known)}{reality}, {machine.os}"
+_NOT_TOLD = frozenset(("", "unknown", "none"))
+
+
+def _machine(machine: Machine | None) -> str:
+    """What is known of it."""
+    if machine is None:
+        return "the machine is not known"
+    names = [name for name in (machine.model, machine.soc) if name not in _NOT_TOLD]
+    if machine.cores is not None:
+        names.append(counted(machine.cores, "core"))
+    known = ", ".join(names) or "the machine is not known"
+    system = f", {machine.os}" if machine.os not in _NOT_TOLD else ""
+    return f"{known}{_REALITIES.get(machine.reality, '')}{system}"
 
 
 def legend(view: SessionView) -> Iterator[str]:

@@ -265,7 +265,8 @@ def test_another_tools_summary_is_told_as_its_own() -> None:
         ("latency", 50, 4_100_000)
     ]
     assert view.conclusion.code == "nothing-measured"
-    assert "another tool's own figures" in view.conclusion.text
+    assert "Only another tool's own figures" in view.conclusion.text
+    assert "no-samples" not in view.conclusion.text
 
 
 def test_the_reason_of_an_end_is_kept() -> None:
