@@ -82,24 +82,19 @@ def _reference(row: RowView) -> RatioView:
     )
 
 
+_DIFFER = (Relation.SLOWER, Relation.FASTER)
+
+
 def _against_fastest(session: Session, valid: Sequence[RowView]) -> list[RowView]:
-    found = []
-    leader, rank = valid[0] if valid else None, 1
-    for place, row in enumerate(valid, 1):
-        assert leader is not None
-        if row is not leader and _differ(session, row, leader):
-            leader, rank = row, place
+    found: list[RowView] = []
+    leader, rank = 0, 1  # the place of the first row of the rank, and the rank
+    for place, row in enumerate(valid):
         ratio = _ratio(session, row, valid[0])
+        to_leader = ratio if leader == 0 else _ratio(session, row, valid[leader])
+        if to_leader is not None and to_leader.relation in _DIFFER:
+            leader, rank = place, place + 1
         found.append(row.model_copy(update={"rank": rank, "ratio": ratio}))
     return found
-
-
-def _differ(session: Session, row: RowView, leader: RowView) -> bool:
-    """From the first row of a rank."""
-    found = stats.ratio(session, row.index, leader.index)
-    if found is None:
-        return False
-    return _relation(session, row, leader, found) in (Relation.SLOWER, Relation.FASTER)
 
 
 def _against_bases(session: Session, valid: Sequence[RowView]) -> list[RowView]:

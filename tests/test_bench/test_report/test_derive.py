@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from care_mobile.bench.protocol.base import Contract
 from care_mobile.bench.protocol.events import Failed, Loaded, Warm
-from care_mobile.bench.protocol.plan import LoadKind, Phase, Role
+from care_mobile.bench.protocol.plan import Cell, LoadKind, Phase, Role
 from care_mobile.bench.protocol.record import (
     Closed,
     Judged,
@@ -237,6 +237,23 @@ def test_heads_are_held_against_the_base_that_ran_the_same_way() -> None:
     assert held == {0: 0, 1: 1, 2: 0, 3: 1}
     assert [row.rank for row in view.rows] == [None] * 4
     assert view.conclusion.text == "Of 2 cells held against base: 1 slower, 1 not different."
+
+
+def test_of_several_bases_that_ran_alike_the_one_of_the_same_name_or_kind_is_taken() -> None:
+    def cell(index: int, role: Role, name: str, precision: str) -> Cell:
+        facts = cell_of(index).bundle.model_copy(update={"name": name, "precision": precision})
+        return cell_of(index, role=role, bundle=facts)
+
+    cells = [
+        cell(0, Role.BASE, "net-fp32", "fp32"),
+        cell(1, Role.BASE, "net-fp16", "fp16"),
+        cell(2, Role.HEAD, "net-fp16", "fp32"),
+        cell(3, Role.HEAD, "other", "fp32"),
+        cell(4, Role.HEAD, "another", "int8"),
+    ]
+    view = session_view(session_of(plan_of(cells)))
+    held = {row.index: row.ratio.reference if row.ratio else None for row in view.rows}
+    assert held == {0: 0, 1: 1, 2: 1, 3: 0, 4: None}
 
 
 def test_one_head_that_is_faster_is_named_first() -> None:
