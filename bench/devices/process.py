@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -24,9 +24,10 @@ from typing import IO, TypeVar
 import psutil
 
 from care_mobile.bundle import Bundle
-from care_mobile.errors import OutputError, UsageError
+from care_mobile.errors import CareError, OutputError, UsageError
 from care_mobile.processes import children
 from care_mobile.requirements import Availability
+from care_mobile.text import visible
 
 from ..protocol.events import Reading
 from ..protocol.plan import Phase, Plan, Round, Unit
@@ -82,7 +83,11 @@ class ProcessStation:
         file = self._folder / f"round-{planned.number}-{launch}.jsonl"
         arguments = ["--plan", str(self._folder / "plan.json"), "--round", str(planned.number)]
         arguments += ["--launch", launch, "--output", str(file)]
-        with running([*self._command, *arguments], launch) as (process, noise):
+        with ExitStack() as stack:
+            try:
+                process, noise = stack.enter_context(running([*self._command, *arguments], launch))
+            except CareError as error:  # it was there before the first round
+                return Flight(RoundStatus.FAILED, None, "cannot-start", str(error))
             limits = self._limits or Limits.of(self._plan, planned)
             beyond = _wait(process, file, limits, watch)
             process.kill()
@@ -148,7 +153,7 @@ def _why(status: int, noise: str) -> tuple[str, str]:
 
 def _told(noise: str) -> str:
     lines = [line for line in noise.splitlines() if line.strip()]
-    return f": {lines[-1][:300]}" if lines else ""
+    return f": {visible(lines[-1])[:300]}" if lines else ""
 
 
 class _Noise:

@@ -39,6 +39,9 @@ MAX_LINE_BYTES = 64 * 2**20
 MAX_ROUND_BYTES = 2**29
 MAX_RECORD_BYTES = 2**31
 MAX_LINES = 1_000_000
+MAX_LISTS = 1_000_000
+MAX_COMMAS = 20_000_000
+"""Of one launch: what bytes become in memory is bounded by what they say, not by their number."""
 _TAIL_BYTES = 4096
 """More than an `end` takes."""
 
@@ -143,6 +146,22 @@ class RoundFile:
     ended: bool
 
 
+class _Bulk:
+    """What the lines of a launch hold; counted before they are parsed."""
+
+    def __init__(self) -> None:
+        self._lists = self._commas = 0
+
+    def add(self, line: bytes) -> None:
+        """Raises ProtocolError: `too-large` beyond what one launch may hold."""
+        self._lists += line.count(b"[") + line.count(b"{")
+        self._commas += line.count(b",")
+        if self._lists > MAX_LISTS:
+            raise ProtocolError("too-large", f"more than {MAX_LISTS} lists and objects")
+        if self._commas > MAX_COMMAS:
+            raise ProtocolError("too-large", f"more than {MAX_COMMAS} values")
+
+
 def read_round(file: Path, plan: Plan, planned: Round, launch: str) -> RoundFile:
     """What a harness wrote in one launch; what was cut off comes without its `end`.
 
@@ -152,12 +171,14 @@ def read_round(file: Path, plan: Plan, planned: Round, launch: str) -> RoundFile
     """
     order = _Order(plan, planned, launch)
     events: list[Event] = []
+    bulk = _Bulk()
     unknown = 0
     for number, (line, whole) in enumerate(lines_of(file, MAX_ROUND_BYTES)):
         if not whole:
             break  # cut off in mid-line
         if number >= MAX_LINES:
             raise ProtocolError("too-large", f"{file.name} has more than {MAX_LINES} lines")
+        bulk.add(line)
         if number == 0:
             _check_version(line)
         event = parse(line, EVENTS)
@@ -299,15 +320,17 @@ def _read_session(file: Path) -> Session:
         raise RecordError(f"{file} is no record: its first line is no session", "name a record")
     found: list[Contract] = []
     launched: Launched | None = None
+    bulk = _Bulk()
     for line, whole in lines:
         if not whole:
             break  # the power went
+        bulk.add(line)
         event = parse(line, LINES)
         if event is None:
             continue
         _check_line(event, opened.plan)
         if isinstance(event, Launched):
-            launched = event
+            launched, bulk = event, _Bulk()
         elif isinstance(event, Landed) and launched is not None:
             if (event.round, event.launch) != (launched.round, launched.launch):
                 raise ProtocolError("wrong-order", f"{event.launch} landed, but did not start")
