@@ -13,25 +13,41 @@ from .view import AnswerState, ConclusionView, RatioView, Relation, RowView
 from .words import label
 
 _MOST_NAMED = 3
+WHOLE = -1
+"""In place of a row: the session."""
 
 
 class Facts(NamedTuple):
-    """What the sentence rests on; `reasons` are codes of what made a row invalid."""
+    """What the sentence rests on; `reasons` are codes of what made a row invalid, `warnings` of
+    what has to be read with the figures of a row, or with all under -1."""
 
     kind: RecordKind
     rows: Sequence[RowView]
     margin: float
     reasons: dict[int, tuple[str, ...]]
     session_invalid: tuple[str, ...]
+    warnings: dict[int, tuple[str, ...]]
     rounds_completed: int
 
 
 def conclude(facts: Facts) -> ConclusionView:
     """The sentence, and a code for programs."""
-    found = _nothing(facts) or _comparison(facts)
+    found = _nothing(facts) or _warned(_comparison(facts), facts)
     if facts.kind is RecordKind.SCRIPTED:
         return found.model_copy(update={"text": f"Scripted, not measured: {found.text}"})
     return found
+
+
+def _warned(found: ConclusionView, facts: Facts) -> ConclusionView:
+    """The sentence with what weakens it: nobody reads it alone and is misled."""
+    if found.code not in ("differs", "equal"):
+        return found
+    about = (WHOLE, *found.rows)
+    codes = list(dict.fromkeys(code for row in about for code in facts.warnings.get(row, ())))
+    if not codes:
+        return found
+    text = f"{found.text.removesuffix('.')}; see the warnings: {_few(codes)}."
+    return found.model_copy(update={"text": text})
 
 
 def _nothing(facts: Facts) -> ConclusionView | None:

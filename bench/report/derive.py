@@ -11,7 +11,7 @@ from ..protocol.record import CellRound, RecordKind, RoundRecord, Session
 from ..validity import Finding, Severity, invalid, judge
 from . import rows
 from .compare import compare
-from .conclusion import Facts, conclude
+from .conclusion import WHOLE, Facts, conclude
 from .view import FindingView, RoundView, RowView, SessionView, SkippedView
 
 
@@ -148,15 +148,23 @@ def _lost(found: RoundRecord) -> RoundView:
 
 
 def _facts(session: Session, found: Sequence[RowView], findings: Sequence[Finding]) -> Facts:
-    bad = [each for each in findings if each.severity is Severity.INVALID]
+    bad = _codes(findings, Severity.INVALID)
     return Facts(
         kind=session.opened.kind,
         rows=found,
         margin=stats.MARGIN,
-        reasons={
-            row.index: tuple(dict.fromkeys(f.code.value for f in bad if f.cell == row.index))
-            for row in found
-        },
-        session_invalid=tuple(dict.fromkeys(f.code.value for f in bad if f.cell is None)),
+        reasons=bad,
+        session_invalid=bad.get(WHOLE, ()),
+        warnings=_codes(findings, Severity.WARNING),
         rounds_completed=len(session.completed),
     )
+
+
+def _codes(findings: Iterable[Finding], severity: Severity) -> dict[int, tuple[str, ...]]:
+    """By row; of the session under `WHOLE`."""
+    codes: dict[int, dict[str, None]] = {}
+    for found in findings:
+        if found.severity is severity:
+            row = WHOLE if found.cell is None else found.cell
+            codes.setdefault(row, {})[found.code.value] = None
+    return {row: tuple(each) for row, each in codes.items()}

@@ -15,7 +15,7 @@ from care_mobile.text import shortened, visible
 
 from .figures import percent
 from .view import Relation, RowView, SessionView
-from .words import against, headline
+from .words import against, headline, where
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,11 +102,10 @@ def _titles(figure: Figure, view: SessionView, shown: int) -> None:
     title = headline(view)
     if title is not None:
         figure.suptitle(title, fontsize=10, fontweight="bold", color="#b2182b")
-    machine = f", {view.machine.model}" if view.machine is not None else ""
     left = f", the first {shown} cells" if shown == MAX_ROWS < len(view.rows) else ""
     rounds = f"{view.rounds_completed} of {view.rounds_planned} rounds"
-    sentence = fill(shortened(visible(view.conclusion.text), 300), 110)
-    below = f"{sentence}\n{view.device.kind}{machine}, {rounds}{left}"
+    sentence = fill(shortened(visible(view.conclusion.text), 300), 110, break_on_hyphens=False)
+    below = f"{sentence}\n{shortened(visible(where(view)), 110)}\n{rounds}{left}"
     figure.supxlabel(below, fontsize=8)
 
 

@@ -44,7 +44,7 @@ def headline(view: SessionView) -> str | None:
 
 def circumstances(view: SessionView) -> Iterator[str]:
     """Where and how: device, rounds and blocks."""
-    yield f"{_device(view)}: {_machine(view.machine)}"
+    yield where(view)
     parts = [f"{view.rounds_completed} of {counted(view.rounds_planned, 'round')}"]
     if view.blocks_accepted or view.blocks_rejected:
         parts.append(f"{counted(view.blocks_accepted, 'block')} accepted")
@@ -62,11 +62,16 @@ def circumstances(view: SessionView) -> Iterator[str]:
     yield ", ".join(parts)
 
 
+def where(view: SessionView) -> str:
+    """The device, and what is known of the machine."""
+    return f"{_device(view)}: {_machine(view.machine)}"
+
+
 def _device(view: SessionView) -> str:
     kind = "somewhere" if view.device.kind in _NOT_TOLD else view.device.kind
-    where = f" {view.device.serial}" if view.device.serial else ""
+    serial = f" {view.device.serial}" if view.device.serial else ""
     host = f" at {view.device.host}" if view.device.host else ""
-    return f"{kind}{where}{host}"
+    return f"{kind}{serial}{host}"
 
 
 _REALITIES = {

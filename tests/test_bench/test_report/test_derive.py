@@ -64,6 +64,12 @@ def test_the_slower_cell_is_told_with_its_interval() -> None:
     assert view.conclusion.text.endswith("] times faster than tiny-0.")
 
 
+def test_the_sentence_names_what_weakens_it() -> None:
+    edit = landing(4, RoundStatus.CRASHED, "signal")
+    view = session_view(session_of(latencies=noisy(1.1, 1.0), edit=edit))
+    assert view.conclusion.text.endswith("times faster than tiny-0; see the warnings: rounds-lost.")
+
+
 def test_equal_cells_share_a_rank() -> None:
     view = session_view(session_of(latencies=noisy(1.0, 1.0, load_sd=0.004)))
     assert {rank for _, rank, _ in relations(view)} == {1}
