@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from manifests import manifest_of, put_probe
 
+from care_mobile.answers import tensor_bytes
+from care_mobile.bench.checking import judge_of
+from care_mobile.bench.devices.functional import SETTINGS
 from care_mobile.bench.devices.process import Limits
 from care_mobile.bench.devices.script import ScriptDevice
 from care_mobile.bench.devices.station import Flight
-from care_mobile.bench.protocol.events import Block
+from care_mobile.bench.planning import CellRequest
+from care_mobile.bench.planning import make_plan as make_session_plan
+from care_mobile.bench.protocol.events import Block, Checked
 from care_mobile.bench.protocol.plan import Burst
 from care_mobile.bench.protocol.reading import MAX_ROUND_BYTES, ProtocolError, read_round
 from care_mobile.bench.protocol.record import RecordKind, RoundStatus
+from care_mobile.bundle import Bundle, write_manifest, writing
 from care_mobile.errors import UsageError
 
 from ..test_harness.scripts import LAUNCH, make_plan
@@ -144,3 +153,59 @@ def test_names_that_are_of_no_cell_are_told(tmp_path: Path) -> None:
         "the script is about 'no-one', which is no cell",
         "the script is about 'nobody', which is no cell",
     )
+
+
+def probed(folder: Path, stride: int = 1) -> Path:
+    """A bundle whose reference's answers are stored, whole or every `stride`-th element."""
+    path = folder / "probed"
+    with writing(path) as partial:
+        (partial / "model.onnx").write_bytes(b"no model")
+        image = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+        probe = put_probe(partial, inputs={"image": image}, outputs={"logits": image})
+        if stride > 1:
+            (tensor,) = probe.outputs
+            stored = image.reshape(-1)[::stride]
+            (partial / tensor.file).write_bytes(tensor_bytes(stored))
+            sampled = tensor.model_copy(update={"stride": stride})
+            probe = probe.model_copy(update={"outputs": (sampled,)})
+        write_manifest(partial, manifest_of(partial, probes=(probe,)))
+    return path
+
+
+@pytest.mark.parametrize(("stride", "most"), [(1, 65_536), (1, 50), (5, 65_536), (5, 50)])
+def test_answers_are_right_until_the_script_says_otherwise(
+    tmp_path: Path, stride: int, most: int
+) -> None:
+    path = probed(tmp_path, stride)
+    bundle = Bundle.open(path)
+    wrong = [{"kind": "wrong-answers", "round": 1, "cell": "probed"}]
+    found = device(tmp_path, world=wrong)
+    settings = replace(SETTINGS, rounds=2)
+    request = CellRequest(path, bundle, found.engine(bundle))
+    planned = make_session_plan(
+        [request], settings, session="s", created="2026-11-26T12:00:00Z", seed=0, scratch=tmp_path
+    )
+    plan = planned.plan.model_copy(update={"answer_elements": most})
+    assert found.check(plan) == ()
+    judge = judge_of(plan, planned.requests)
+    judged = []
+    with found.open(plan, planned.files) as station:
+        for launched in plan.rounds:
+            flight = station.launch(launched, LAUNCH, lambda file: None)
+            assert flight.file is not None
+            events = read_round(flight.file, plan, launched, LAUNCH).events
+            checks = [judge(launched.number, e)[1] for e in events if isinstance(e, Checked)]
+            judged.append([check is not None and check.passed for check in checks])
+    assert judged == [[True, True], [False, False]]
+
+
+def test_a_hot_device_is_seen_between_rounds_and_rest_takes_no_time(tmp_path: Path) -> None:
+    hot = {"kind": "throttle", "round": 1, "block": 1, "last_round": 1}
+    with device(tmp_path, world=[hot]).open(PLAN, {}) as station:
+        states = []
+        for planned in PLAN.rounds:
+            states += [reading.state for reading in station.look()]
+            station.rest(10**15)
+            station.launch(planned, LAUNCH, lambda file: None)
+        states += [reading.state for reading in station.look()]
+    assert states == ["nominal", "nominal", "severe"]
