@@ -44,9 +44,14 @@ class Journal:
         content = b"".join(map(to_line, events))
         size = os.fstat(self._handle).st_size
         try:
-            written = 0
-            while written < len(content):
-                written += os.write(self._handle, content[written:])
+            try:
+                written = 0
+                while written < len(content):
+                    written += os.write(self._handle, content[written:])
+            except BaseException:  # an interrupt too
+                with suppress(OSError):
+                    os.ftruncate(self._handle, size)
+                raise
             os.fsync(self._handle)
         except OSError as error:
             with suppress(OSError):

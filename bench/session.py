@@ -1,219 +1,177 @@
-"""One session: find bundles, plan, measure them on a device, keep the records."""
+"""One session: launch the rounds of a plan on a device, judge, and keep what lands."""
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from care_mobile.bundle import Bundle, check_output_folder, find_bundles
-from care_mobile.errors import CareError, MissingDependencyError, OutputError, UsageError
-from care_mobile.requirements import Availability
-from care_mobile.runtimes import get_runtime
-from care_mobile.selection import PassedOver
+from .checking import Judge
+from .devices.station import Flight, Station
+from .journal import Journal
+from .protocol.base import Contract, date_of
+from .protocol.events import EVENTS, Checked, Event, Failed, Reading
+from .protocol.plan import Plan, Round, Thermal
+from .protocol.reading import ProtocolError, parse, read_round
+from .protocol.record import Closed, Landed, Launched, RoundStatus, Waited
 
-from .devices import Device, SessionStamp, get_device
-from .plan import MAX_BLOCKS, MAX_ITERATIONS, BundleIdentity, BurstSize, MeasurementPlan, make_plan
-from .record import Outcome, RunRecord, write_records
-from .runner import Progress
+On = Callable[[Contract], None]
+"""Told every line of the record, and a harness's events as they come."""
 
-
-class MeasurementError(CareError):
-    """Bundles that could not be measured to the end."""
-
-    exit_code = 5
-
-
-@dataclass(frozen=True)
-class SessionRequest:
-    """What to measure and how. No `bundles` means all in `output`; no `iterations` as many per
-    block as fit `BurstSize`.
-    """
-
-    bundles: tuple[Path, ...]
-    output: Path
-    records: Path
-    device: str
-    blocks: int
-    iterations: int | None
-    threads: int
-    affinity: tuple[int, ...] | None
-    seed: int
-    given: frozenset[str] = frozenset()
-    """Fields that somebody asked for, be it with the default value."""
-    passed_over: tuple[PassedOver, ...] = ()
-    """What was named beside the bundles and is none, for the result."""
+_MOST_LOST = 3
+"""Rounds in a row that may be lost before a session gives up."""
+_SLICE_NS = 1_000_000_000
+_PIECE = 2**20
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """A bundle the device cannot run, and why."""
-
-    path: Path
-    reason: Availability
+def now() -> str:
+    """The date as the protocol writes it."""
+    return date_of(datetime.now(timezone.utc))
 
 
-@dataclass(frozen=True)
-class SessionResult:
-    """`records`, `files` (where they are) and `paths` (of the bundles) go together."""
-
-    stamp: SessionStamp
-    records: tuple[RunRecord, ...]
-    files: tuple[Path, ...]
-    paths: tuple[Path, ...]
-    skipped: tuple[Skipped, ...]
-    passed_over: tuple[PassedOver, ...] = ()
-
-    def check(self) -> None:
-        """Raises MeasurementError if a bundle was not measured to the end."""
-        bad = [record for record in self.records if record.outcome is not Outcome.COMPLETED]
-        if bad:
-            raise MeasurementError(
-                f"not measured to the end: {len(bad)} of {len(self.records)} bundles",
-                "see the reasons in the result and in the records",
-            )
+def new_session_id() -> str:
+    """Sorted by time, and never twice."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def run_session(request: SessionRequest, progress: Callable[[Progress], None]) -> SessionResult:
-    """Measure and keep the records.
+@dataclass
+class Running:
+    """A session on a device that is open."""
 
-    Raises:
-        UsageError: if the request names what does not exist or cannot be.
-        BundleError: if a bundle is broken.
-        MissingDependencyError: if the device is not there, or can run none of the bundles.
-        OutputError: if records cannot be written.
-    """
-    _check_counts(request)
-    device = get_device(request.device)
-    there = device.availability()
-    if not there.usable:
-        raise MissingDependencyError(f"{device.name}: {there.detail}", there.remedy)
-    _check_device_reads(request, device)
-    bundles, skipped = _usable(device, _find(request))
-    _check_threads_read(request, device, [bundle for _, bundle in bundles])
-    plan = _plan(request, [bundle for _, bundle in bundles])
-    with _records_folder(request.records):
+    plan: Plan
+    station: Station
+    journal: Journal
+    judge: Judge
+    on: On
+    completed: int = 0
+    waited_ns: int = 0
+
+    def run(self, numbers: Sequence[int]) -> str:
+        """Run rounds and keep each as it lands; returns why it ended early, or nothing.
+
+        Raises:
+            KeyboardInterrupt: what landed is kept.
+            OutputError: if the disk refuses; what landed is kept.
+        """
+        lost = 0
+        readings: tuple[Reading, ...] = ()
+        for number in numbers:
+            self._cool_down(number, readings or self.station.look())
+            landed, readings = self._fly(self.plan.rounds[number])
+            if landed.status is RoundStatus.COMPLETED:
+                self.completed += 1
+                lost = 0
+            else:
+                lost += 1
+            if landed.status is RoundStatus.LOST:
+                return f"the device was lost in round {number}: {landed.detail}"
+            if lost == _MOST_LOST:
+                return f"{lost} rounds in a row were lost: {landed.detail or landed.code}"
+        return ""
+
+    def close(self, reason: str) -> None:
+        """Write the last line."""
+        planned = len(self.plan.rounds)
+        closed = Closed(at=now(), completed=self.completed, planned=planned, reason=reason[:2000])
+        self.journal.append([closed])
+        self.on(closed)
+
+    def _fly(self, planned: Round) -> tuple[Landed, tuple[Reading, ...]]:
+        launch = f"{self.plan.session}-{planned.number}-{secrets.token_hex(4)}"
+        launched = Launched(round=planned.number, launch=launch, at=now())
+        self.on(launched)
+        flight = self.station.launch(planned, launch, _Tail(self.on))
+        events, landed = _read(self.plan, planned, launch, flight)
+        lines: list[Contract] = [launched]
+        for event in events:
+            lines += self._kept(planned.number, event)
+        self.journal.append([*lines, landed])
+        self.on(landed)
+        return landed, tuple(r for event in events for r in getattr(event, "after", ()))
+
+    def _kept(self, number: int, event: Event) -> list[Contract]:
+        if not isinstance(event, Checked):
+            return [event]
+        kept, judged = self.judge(number, event)
+        return [kept] if judged is None else [kept, judged]
+
+    def _cool_down(self, number: int, readings: Sequence[Reading]) -> None:
+        gate = self.plan.gate
+        hot = [
+            r.state for r in readings if r.kind == "thermal" and is_hotter(r.state, gate.thermal)
+        ]
+        left_ns = min(gate.cooldown_ns, gate.max_cooldown_ns - self.waited_ns)
+        if not hot or left_ns <= 0:
+            return
+        waited = Waited(round=number, waited_ns=left_ns, reason=f"thermal state {hot[-1]}")
+        self.on(waited)
+        self.waited_ns += left_ns
+        while left_ns > 0:
+            self.station.rest(min(left_ns, _SLICE_NS))
+            left_ns -= _SLICE_NS
+        self.journal.append([waited])
+
+
+def is_hotter(state: str | None, most: Thermal) -> bool:
+    """Whether a thermal state is above one; what is not known is not."""
+    scale = [thermal.value for thermal in Thermal]
+    return state in scale and scale.index(state) > scale.index(most.value)
+
+
+def _read(
+    plan: Plan, planned: Round, launch: str, flight: Flight
+) -> tuple[Sequence[Event], Landed]:
+    """The events of a launch, and how it ended: what the file shows counts."""
+    status, code, detail = flight.status, flight.code, flight.detail
+    events: Sequence[Event] = ()
+    if flight.file is not None:
         try:
-            device.prepare(plan, [bundle for _, bundle in bundles])
-            stamp = _new_stamp()
-            records = device.measure(stamp, progress)
-        finally:
-            device.close()
-        files = write_records(request.records, records)
-    return SessionResult(
-        stamp=stamp,
-        records=tuple(records),
-        files=tuple(files),
-        paths=tuple(path for path, _ in bundles),
-        skipped=skipped,
-        passed_over=request.passed_over,
-    )
-
-
-def _check_counts(request: SessionRequest) -> None:
-    ranges = (
-        ("--blocks", request.blocks, MAX_BLOCKS),
-        ("--iterations", request.iterations, MAX_ITERATIONS),
-        ("--threads", request.threads, None),
-    )
-    for option, value, highest in ranges:
-        if value is not None and (value < 1 or (highest is not None and value > highest)):
-            bound = "1 or more" if highest is None else f"1 to {highest}"
-            raise UsageError(f"{option} {value} makes no sense", f"give {bound}")
-
-
-def _check_device_reads(request: SessionRequest, device: Device) -> None:
-    for field in ("threads", "affinity"):
-        if field in request.given and field not in device.reads:
-            raise UsageError(f"--{field} does nothing on the device {device.name}", "leave it out")
-
-
-def _check_threads_read(request: SessionRequest, device: Device, bundles: Sequence[Bundle]) -> None:
-    if "threads" not in request.given or "threads" not in device.reads:
-        return
-    runtimes = dict.fromkeys(bundle.manifest.runtime for bundle in bundles)
-    if not any(get_runtime(name).takes_threads for name in runtimes):
-        raise UsageError(
-            f"--threads does nothing on {' and '.join(runtimes)}, which chooses by itself",
-            "leave it out",
-        )
-
-
-def _find(request: SessionRequest) -> list[Path]:
-    if request.bundles:
-        missing = [path for path in request.bundles if not path.is_dir()]
-        if missing:
-            raise UsageError(f"there is no folder {missing[0]}", "name folders that hold bundles")
-        return list(request.bundles)
-    if not request.output.is_dir():
-        raise UsageError(f"there is no folder {request.output}", "name bundles, or give --output")
-    found = find_bundles(request.output)
-    if not found:
-        raise UsageError(f"no bundles in {request.output}", "make some with care-export")
-    return found
-
-
-def _usable(
-    device: Device, paths: Sequence[Path]
-) -> tuple[list[tuple[Path, Bundle]], tuple[Skipped, ...]]:
-    """Opened bundles that the device can run, and those it cannot.
-
-    Raises:
-        MissingDependencyError: if it can run none.
-    """
-    usable, skipped = [], []
-    for path in paths:
-        # Absolute, so that `.` has a name too; symbolic links keep theirs.
-        bundle = Bundle.open(Path(os.path.abspath(path)))
-        found = device.supports(bundle)
-        if found.usable:
-            usable.append((path, bundle))
+            found = read_round(flight.file, plan, planned, launch)
+        except ProtocolError as error:  # nothing of it can be trusted
+            status, code, detail = RoundStatus.INVALID, error.code, str(error)
+        except OSError as error:
+            status, code, detail = RoundStatus.INVALID, "unreadable", str(error.strerror)
         else:
-            skipped.append(Skipped(path, found))
-    if skipped and not usable:
-        first = skipped[0]
-        raise MissingDependencyError(
-            f"{first.path} cannot run on {device.name}: {first.reason.detail}",
-            first.reason.remedy,
-        )
-    return usable, tuple(skipped)
-
-
-def _plan(request: SessionRequest, bundles: Sequence[Bundle]) -> MeasurementPlan:
-    return make_plan(
-        [BundleIdentity(name=b.name, integrity=b.manifest.integrity) for b in bundles],
-        blocks=request.blocks,
-        burst=BurstSize.exactly(request.iterations) if request.iterations else BurstSize(),
-        threads=request.threads,
-        affinity=request.affinity,
-        seed=request.seed,
+            events = found.events
+            failed = next((e for e in events if isinstance(e, Failed) and e.cell is None), None)
+            if failed is not None:
+                status, code, detail = RoundStatus.FAILED, failed.code, failed.detail
+            elif found.ended:
+                status = RoundStatus.COMPLETED
+            elif status is RoundStatus.COMPLETED:
+                status, code, detail = RoundStatus.INVALID, "no-end", "its file was cut off"
+    return events, Landed(
+        round=planned.number,
+        launch=launch,
+        at=now(),
+        status=status,
+        code=code,
+        detail=detail[:2000],
+        exit_code=flight.exit_code,
     )
 
 
-@contextmanager
-def _records_folder(folder: Path) -> Iterator[None]:
-    """Make sure before measuring that records can be written; leave no new empty folder.
+class _Tail:
+    """Shows a file's new lines as they come. They are not trusted, and nothing depends on them."""
 
-    Raises:
-        OutputError: if they cannot.
-    """
-    is_new = not folder.exists()
-    try:
-        check_output_folder(folder)
-    except OutputError as error:
-        raise OutputError(str(error), "choose another --records") from error
-    try:
-        yield
-    finally:
-        if is_new:
-            with suppress(OSError):  # it holds the records
-                folder.rmdir()
+    def __init__(self, on: On) -> None:
+        self._on = on
+        self._read = 0
+        self._rest = b""
 
-
-def _new_stamp() -> SessionStamp:
-    started = datetime.now(timezone.utc)
-    return SessionStamp(f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", started)
+    def __call__(self, file: Path) -> None:
+        with suppress(OSError), file.open("rb") as stream:
+            stream.seek(self._read)
+            piece = stream.read(_PIECE)
+            self._read += len(piece)
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            if len(self._rest) > _PIECE:
+                self._rest = b""
+            for line in lines:
+                with suppress(ProtocolError):
+                    event = parse(line, EVENTS)
+                    if event is not None:
+                        self._on(event)

@@ -16,19 +16,18 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from care_mobile.requirements import load
 
 from .evidence import RoundEvidence, evidence, share_blocks
 from .protocol.record import Session
-from .record import RecordError, RunRecord
 
 TAIL_SAMPLES = 1000
 """Fewest samples from which a 95th or 99th percentile means anything."""
 
 MARGIN = 0.03
 """Within which two latencies count as the same: what a calibrated rig can resolve."""
+
 
 STEP = 0.05
 STEP_SIDE = 3
@@ -286,70 +285,6 @@ def _deviations(found: Sequence[RoundRatios]) -> tuple[float | None, float | Non
         return between, None, None
     noise = within**2 * float(np.mean([1 / len(each.logs) for each in found]))
     return between, within, math.sqrt(max(between**2 - noise, 0.0))
-
-
-@dataclass(frozen=True)
-class PairedRatio:
-    """Latency of one bundle over another's, with a 95 % interval where there are two blocks."""
-
-    ratio: float
-    low: float | None
-    high: float | None
-    blocks: int
-
-
-def block_log_ratios(record: RunRecord, base: RunRecord) -> NDArray[np.float64]:
-    """ln(median of `record` / median of `base`) of each block that both hold, in order.
-
-    Raises:
-        RecordError: if the two were not taken in one session, or share no block.
-    """
-    if record.session_id != base.session_id:
-        raise RecordError(
-            f"{record.bundle.name} and {base.bundle.name} were measured in different sessions",
-            "measure both in one command",
-        )
-    medians = {block.number: median(block.samples_ns) for block in base.blocks}
-    ratios = [
-        np.log(max(median(block.samples_ns), 1.0) / max(medians[block.number], 1.0))
-        for block in record.blocks
-        if block.number in medians
-    ]
-    if not ratios:
-        raise RecordError(f"{record.bundle.name} and {base.bundle.name} share no block")
-    return np.asarray(ratios, np.float64)
-
-
-def paired_ratio(record: RunRecord, base: RunRecord) -> PairedRatio:
-    """How many times the latency of `base` that of `record` is.
-
-    The mean of the blocks' log ratios with a two-sided 95 % t interval, as ratios.
-
-    Raises:
-        RecordError: as `block_log_ratios`.
-    """
-    logs = block_log_ratios(record, base)
-    mean, count = float(logs.mean()), len(logs)
-    if count < 2:
-        return PairedRatio(float(np.exp(mean)), None, None, count)
-    special: Any = load("scipy.special", "bench")
-    half = float(special.stdtrit(count - 1, 0.975) * logs.std(ddof=1) / np.sqrt(count))
-    low, ratio, high = (float(np.exp(mean + offset)) for offset in (-half, 0.0, half))
-    return PairedRatio(ratio, low, high, count)
-
-
-def windows_agree(samples_ns: Sequence[int], window: int, tolerance: float) -> bool:
-    """Whether the medians of the last two windows differ by at most `tolerance` of the lower.
-
-    With fewer than two windows of samples, a window is half of them; with fewer than two samples
-    nothing can agree.
-    """
-    window = min(window, len(samples_ns) // 2)
-    if window == 0:
-        return False
-    last = median(samples_ns[-window:])
-    previous = median(samples_ns[-2 * window : -window])
-    return abs(last - previous) <= tolerance * min(last, previous)
 
 
 def find_step(block_medians_ns: Sequence[float]) -> int | None:

@@ -14,9 +14,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from care_mobile.bench.devices.host import describe_host
-from care_mobile.bench.environment import Machine
-from care_mobile.bench.record import Outcome, RunRecord
+from care_mobile.bench.harness.machine import describe_machine
+from care_mobile.bench.protocol.events import Machine
 from care_mobile.bundle import check_output_folder
 from care_mobile.errors import OutputError
 from care_mobile.evaluation.evaluate import EvaluationRequest, evaluate
@@ -31,7 +30,7 @@ from care_mobile.requirements import tool_versions, version
 
 from . import measuring
 from .figures import ratio
-from .measuring import OnStep, latency, measure, the_cpu
+from .measuring import Amount, OnStep, Taken, latency, measure, taken, the_cpu
 from .results import Latency, Ratio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -39,7 +38,8 @@ DIGITS = "digits.network:digits"
 DIGITS_WEIGHTS = EXAMPLES / "digits" / "digits.safetensors"
 DIGITS_SIDE = 64
 
-BLOCKS = 30
+LAUNCHES = 10
+BLOCKS = 3
 ITERATIONS = 10
 
 
@@ -49,14 +49,14 @@ class PrecisionRequest(Frozen):
     Attributes:
         random_models: networks without trained weights: everything but accuracy.
         targets: names of targets, each in all its precisions.
-        blocks: of each bundle, interleaved.
+        launches: of all bundles of a network together, with `BLOCKS` interleaved blocks in each.
         limit: number of held-out images; all if None.
     """
 
     random_models: tuple[str, ...] = ("care_s0",)
     targets: tuple[str, ...] = tuple(target.name for target in TARGETS)
     limit: int | None = None
-    blocks: int = BLOCKS
+    launches: int = LAUNCHES
     output: Path
     command: str
 
@@ -87,16 +87,17 @@ class Precisions(Frozen):
     """Everything one call found out on `images` held-out images, at most `limit`.
 
     `reference` is the bundle that accuracies are compared with; latencies are of one thread on
-    `cpu`, in `blocks` interleaved blocks.
+    `cpu`, in `launches` with `blocks` interleaved blocks each.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     command: str
     created: AwareDatetime
     seconds: float
     tools: dict[str, str]
     machine: Machine
     cpu: int
+    launches: int
     blocks: int
     limit: int | None
     images: int
@@ -129,18 +130,19 @@ def measure_precisions(
     for done, job in enumerate(jobs):
         on_step(f"{job.models[0]} {job.targets[0]} {job.precisions[0]}", done / (len(jobs) + 1))
         results += export_bundles(job).bundles
-    records = _measure(request, results, lambda what: on_step(what, 0.98))
+    measured = _measure(request, results, lambda what: on_step(what, 0.98))
     report = _evaluate(request, results, data, lambda what: on_step(what, 0.99))
     accuracies = {bundle.name: bundle for bundle in report.bundles}
-    full = {(r.model, r.target): records.get(r.name) for r in results if r.precision == "fp32"}
+    full = {(r.model, r.target): measured.get(r.name) for r in results if r.precision == "fp32"}
     return Precisions(
         command=request.command,
         created=datetime.now(timezone.utc).replace(microsecond=0),
         seconds=round(time.monotonic() - started, 1),
         tools=tool_versions() | {"care-mobile": version("care-mobile") or "unknown"},
-        machine=describe_host("desktop"),
+        machine=describe_machine(),
         cpu=the_cpu(),
-        blocks=request.blocks,
+        launches=request.launches,
+        blocks=BLOCKS,
         limit=request.limit,
         images=report.dataset.images,
         fingerprint=report.dataset.fingerprint,
@@ -148,7 +150,7 @@ def measure_precisions(
         cases=tuple(
             _case(
                 result,
-                records.get(result.name),
+                measured.get(result.name),
                 full.get((result.model, result.target)),
                 accuracies.get(result.name),
             )
@@ -197,20 +199,19 @@ def _job(
 
 def _measure(
     request: PrecisionRequest, results: list[BundleResult], on_step: Callable[[str], None]
-) -> dict[str, RunRecord]:
-    """By name, the records of bundles that ran; a session per network."""
-    records: dict[str, RunRecord] = {}
+) -> dict[str, Taken]:
+    """By name, the bundles that ran; a session per network."""
+    found: dict[str, Taken] = {}
     for model in dict.fromkeys(result.model for result in results):
         paths = [
             r.path for r in results if r.model == model and r.target in measuring.TARGETS and r.path
         ]
         if paths:
-            session = measure(
-                paths, request.output, request.blocks, ITERATIONS, lambda what, _: on_step(what)
-            )
-            done = (r for r in session.records if r.outcome is Outcome.COMPLETED)
-            records |= {record.bundle.name: record for record in done}
-    return records
+            gated = request.limit is None
+            amount = Amount(request.launches, BLOCKS, ITERATIONS, gated)
+            outcome = measure(paths, request.output, amount, lambda what, _: on_step(what))
+            found |= {each.name: each for each in taken(outcome).values()}
+    return found
 
 
 def _evaluate(
@@ -237,8 +238,8 @@ def _evaluate(
 
 def _case(
     result: BundleResult,
-    record: RunRecord | None,
-    full: RunRecord | None,
+    own: Taken | None,
+    full: Taken | None,
     accuracy: BundleAccuracy | None,
 ) -> Case:
     parity = result.parity
@@ -253,7 +254,7 @@ def _case(
         size_bytes=result.size_bytes,
         calibration=f"{images.images} of {images.source}" if images else "",
         psnr_db={r.probes: r.psnr_db for r in parity.results} if parity else {},
-        latency=latency(record) if record else None,
-        to_full=ratio(record, full) if record and full else None,
+        latency=latency(own) if own else None,
+        to_full=ratio(own, full) if own and full else None,
         accuracy=accuracy,
     )

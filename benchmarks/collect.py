@@ -12,8 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from care_mobile import bundle as bundles
-from care_mobile.bench.devices.host import describe_host
-from care_mobile.bench.record import Outcome, RunRecord
+from care_mobile.bench.harness.machine import describe_machine
+from care_mobile.bench.validity import Severity, judge
 from care_mobile.bundle import Bundle
 from care_mobile.errors import UsageError
 from care_mobile.export.targets import get_target
@@ -25,9 +25,21 @@ from care_mobile.requirements import tool_versions, version
 
 from .entries import Entry, Failed, Subject, make_entries
 from .figures import figures, ratio
-from .measuring import SEED, TARGETS, OnStep, latency, measure, the_cpu
+from .measuring import (
+    SEED,
+    TARGETS,
+    Amount,
+    OnStep,
+    Taken,
+    latency,
+    measure,
+    samples_ns,
+    taken,
+    the_cpu,
+    why_lost,
+)
 from .operators import operator_times
-from .results import Comparison, Contestant, Role, Round
+from .results import Comparison, Contest, Contestant, Role
 
 PROFILED_RUNS = 20
 PROFILED_RUNS_QUICK = 3
@@ -39,6 +51,7 @@ class CompareRequest(Frozen):
     models: tuple[str, ...]
     targets: tuple[str, ...] = TARGETS
     precisions: tuple[str, ...]
+    launches: int
     blocks: int
     iterations: int
     quick: bool
@@ -56,31 +69,32 @@ def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None)
     started = time.monotonic()
     _check(request)
     bundles.check_output_folder(request.output)
-    rounds: list[Round] = []
+    contests: list[Contest] = []
     total = len(request.models) * len(request.targets)
     for model in request.models:
         subject = Subject.load(model)
         for target in request.targets:
-            base = len(rounds)
+            base = len(contests)
 
             def step(what: str, share: float, base: int = base) -> None:
                 on_step(what, (base + share) / total)
 
-            rounds.append(_round(request, subject, target, step))
+            contests.append(_contest(request, subject, target, step))
     return Comparison(
         command=request.command,
         revision=_revision(),
         created=datetime.now(timezone.utc).replace(microsecond=0),
         seconds=round(time.monotonic() - started, 1),
-        machine=describe_host("desktop"),
+        machine=describe_machine(),
         tools=tool_versions() | {"care-mobile": version("care-mobile") or "unknown"},
         cpu=the_cpu(),
+        launches=request.launches,
         blocks=request.blocks,
         iterations=request.iterations,
         seed=SEED,
         quick=request.quick,
         precisions=request.precisions,
-        rounds=tuple(rounds),
+        contests=tuple(contests),
     )
 
 
@@ -97,7 +111,7 @@ def _check(request: CompareRequest) -> None:
         check_name(model)
 
 
-def _round(request: CompareRequest, subject: Subject, target: str, on_step: OnStep) -> Round:
+def _contest(request: CompareRequest, subject: Subject, target: str, on_step: OnStep) -> Contest:
     entries, failed = make_entries(
         subject,
         target,
@@ -105,43 +119,44 @@ def _round(request: CompareRequest, subject: Subject, target: str, on_step: OnSt
         request.output / "bundles",
         lambda what, share: on_step(what, share / 2),
     )
-    session = measure(
+    outcome = measure(
         [entry.path for entry in entries],
         request.output,
-        request.blocks,
-        request.iterations,
+        Amount(request.launches, request.blocks, request.iterations, gated=not request.quick),
         lambda what, share: on_step(what, (1 + share) / 2),
     )
     on_step(f"{subject.name} {target}: operators", 1.0)
     runs = PROFILED_RUNS_QUICK if request.quick else PROFILED_RUNS
-    done = {r.bundle_index for r in session.records if r.outcome is Outcome.COMPLETED}
-    if any(entries[i].precision == "fp32" for i in set(range(len(entries))) - done):
-        session.check()
+    done = taken(outcome)
+    lost = sorted(set(range(len(entries))) - done.keys())
+    if any(entries[i].precision == "fp32" for i in lost):
+        outcome.check()
     ours = next(
-        session.records[i]
+        done[i]
         for i, entry in enumerate(entries)
         if entry.role is Role.OURS and entry.precision == "fp32"
     )
     with _pinned(the_cpu()):
         measured = [
-            (_contestant(entries[i], session.records[i], ours, runs), session.records[i])
-            for i in sorted(done)
+            (_contestant(entries[i], found, ours, runs), found) for i, found in done.items()
         ]
-    lost = [Failed(r.bundle.name, r.reason) for r in session.records if r.bundle_index not in done]
-    runtime = ours.environment.runtime
-    return Round(
+    failed = [*failed, *(Failed(entries[i].path.name, why_lost(outcome.session, i)) for i in lost)]
+    engine = next(
+        own.loaded.engine for own in outcome.session.completed[0].cells.values() if own.loaded
+    )
+    return Contest(
         model=subject.name,
         target=target,
-        runtime=runtime.name,
-        version=runtime.version,
-        session_id=session.stamp.session_id,
+        runtime=engine.name,
+        version=engine.version,
+        session_id=outcome.session.opened.session,
         contestants=tuple(contestant for contestant, _ in measured),
         figures=figures(target, measured),
-        failures=tuple(f"{f.name}: {f.reason}" for f in (*failed, *lost)),
+        failures=tuple(f"{f.name}: {f.reason}" for f in failed),
     )
 
 
-def _contestant(entry: Entry, record: RunRecord, ours: RunRecord, runs: int) -> Contestant:
+def _contestant(entry: Entry, own: Taken, ours: Taken, runs: int) -> Contestant:
     bundle = Bundle.open(entry.path)
     found = inspect(entry.path)
     facts = found.facts if isinstance(found.facts, ExecuTorchFacts) else None
@@ -160,11 +175,15 @@ def _contestant(entry: Entry, record: RunRecord, ours: RunRecord, runs: int) -> 
         outside=facts.outside if facts else {},
         parity=parity.status,
         psnr_db=seeded.psnr_db if seeded else None,
-        latency=latency(record),
-        to_ours=ratio(record, ours),
-        samples_ns=tuple(block.samples_ns for block in record.blocks),
+        latency=latency(own),
+        to_ours=ratio(own, ours),
+        samples_ns=samples_ns(own),
         operators=operator_times(bundle, runs) if bundle.manifest.target == "onnx" else (),
-        warnings=tuple(warning.detail for warning in record.warnings),
+        warnings=tuple(
+            found.detail
+            for found in judge(own.session)
+            if found.cell == own.cell and found.severity is not Severity.INFO
+        ),
     )
 
 

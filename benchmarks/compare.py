@@ -17,11 +17,13 @@ from care_mobile.terminal import run_command
 from .progress import InterruptedRunError, progress_bar
 
 MODELS = "care_s0,care_s1,care_s2"
-BLOCKS = 60
+LAUNCHES = 10
+BLOCKS = 4
 ITERATIONS = 10
 """Runs per block: where a machine changes its speed, many short blocks compare best."""
 QUICK_MODELS = "care_s0"
-QUICK_BLOCKS = 3
+QUICK_LAUNCHES = 2
+QUICK_BLOCKS = 2
 QUICK_ITERATIONS = 3
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -39,9 +41,9 @@ def compare_command(
     precisions: Annotated[
         str, typer.Option(help="Of our bundles, comma-separated; those a target has, fp32 always.")
     ] = "fp32,int8",
-    blocks: Annotated[
+    launches: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help=f"Bursts of each bundle, interleaved; {BLOCKS}."),
+        typer.Option(min=1, max=1000, help=f"Processes that load every bundle; {LAUNCHES}."),
     ] = None,
     output: Annotated[
         Path,
@@ -53,13 +55,14 @@ def compare_command(
     ] = Path("build/bench"),
     quick: Annotated[
         bool,
-        typer.Option("--quick", help=f"{QUICK_MODELS} only and {QUICK_BLOCKS} short blocks."),
+        typer.Option("--quick", help=f"{QUICK_MODELS} only, {QUICK_LAUNCHES} launches."),
     ] = False,
 ) -> None:
     """Compare speed, size and export time of our bundles with naive exports of the same weights.
 
-    Bundles of one runtime are measured on one cpu with one thread, interleaved, and compared
-    block by block. The document goes to --output, progress to standard error.
+    Bundles of one runtime are measured on one cpu with one thread, interleaved, in launches that
+    load them afresh, over which intervals are taken. The document goes to --output, progress to
+    standard error.
 
     Exit codes: 0 measured, 1 a file could not be written or a converter failed, 2 wrong
     arguments, 5 a bundle failed or cannot run here, 130 interrupted.
@@ -70,7 +73,8 @@ def compare_command(
     request = CompareRequest(
         models=_names(models or (QUICK_MODELS if quick else MODELS)),
         precisions=_names(precisions),
-        blocks=blocks or (QUICK_BLOCKS if quick else BLOCKS),
+        launches=launches or (QUICK_LAUNCHES if quick else LAUNCHES),
+        blocks=QUICK_BLOCKS if quick else BLOCKS,
         iterations=QUICK_ITERATIONS if quick else ITERATIONS,
         quick=quick,
         output=output,
@@ -82,7 +86,7 @@ def compare_command(
     except KeyboardInterrupt:
         raise InterruptedRunError("interrupted: nothing was written") from None
     document = write(output, "performance", performance(found), found)
-    sys.stdout.write(f"{document}: {len(found.rounds)} rounds in {found.seconds:.0f} s\n")
+    sys.stdout.write(f"{document}: {len(found.contests)} comparisons in {found.seconds:.0f} s\n")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from care_mobile.bench.record import RunRecord
-from care_mobile.bench.stats import paired_ratio
+from care_mobile.bench.stats import ratio as ratio_of
+from care_mobile.errors import RuntimeFailure
 
+from .measuring import Taken
 from .parts import Part
 from .results import Contestant, Figure, Ratio, Role, Verdict
 
-Measured = tuple[Contestant, RunRecord]
+Measured = tuple[Contestant, Taken]
 Unit = Literal["count", "times", "percent"]
 
 
-def ratio(record: RunRecord, base: RunRecord) -> Ratio:
-    """Latency of `record` over that of `base`, block by block."""
-    found = paired_ratio(record, base)
+def ratio(own: Taken, base: Taken) -> Ratio:
+    """Latency of `own` over that of `base`, with an interval over rounds.
+
+    Raises:
+        RuntimeFailure: if no round holds both.
+    """
+    found = ratio_of(own.session, own.cell, base.cell)
+    if found is None:
+        raise RuntimeFailure(f"{own.name} and {base.name} share no round", "measure again")
     return Ratio(value=found.ratio, low=found.low, high=found.high)
 
 
@@ -51,8 +58,8 @@ class _Field:
         return next((m for m in self._measured if wanted(m[0])), None)
 
 
-def _times(record: Measured | None, base: Measured | None) -> Ratio | None:
-    return ratio(record[1], base[1]) if record and base else None
+def _times(own: Measured | None, base: Measured | None) -> Ratio | None:
+    return ratio(own[1], base[1]) if own and base else None
 
 
 def _exactly(value: float | None) -> Ratio | None:

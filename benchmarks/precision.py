@@ -14,7 +14,7 @@ from care_mobile.terminal import run_command
 from .progress import InterruptedRunError, progress_bar
 
 QUICK_LIMIT = 50
-QUICK_BLOCKS = 3
+QUICK_LAUNCHES = 2
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,7 +30,7 @@ def precision_command(
         bool,
         typer.Option(
             "--quick",
-            help=f"The digits only, on {QUICK_LIMIT} held-out images, in {QUICK_BLOCKS} blocks.",
+            help=f"The digits only, on {QUICK_LIMIT} images, in {QUICK_LAUNCHES} launches.",
         ),
     ] = False,
     readme: Annotated[
@@ -55,7 +55,7 @@ def precision_command(
     request = PrecisionRequest(output=output, command=command)
     if quick:
         request = request.model_copy(
-            update={"random_models": (), "limit": QUICK_LIMIT, "blocks": QUICK_BLOCKS}
+            update={"random_models": (), "limit": QUICK_LIMIT, "launches": QUICK_LAUNCHES}
         )
     try:
         with progress_bar() as on_step:

@@ -14,7 +14,7 @@ from care_mobile.export.parity import ORDINARY
 from care_mobile.frozen import Frozen
 
 from .accuracy import Case, Precisions
-from .results import Comparison, Contestant, Figure, Ratio, Role, Round, Verdict
+from .results import Comparison, Contest, Contestant, Figure, Ratio, Role, Verdict
 
 _NAMED = 6
 """Operators named where a figure is not reached."""
@@ -92,7 +92,7 @@ def operator_rows(contestants: list[Contestant]) -> list[OperatorRow]:
     return [*rows, OperatorRow(f"{len(rare)} others", rest)] if rare else rows
 
 
-def profiled(entered: Round) -> list[Contestant]:
+def profiled(entered: Contest) -> list[Contestant]:
     """Ours in all precisions, then the best naive export and the bound."""
     ours = [c for c in entered.contestants if c.role is Role.OURS]
     parts = [c for c in entered.contestants if c.role is Role.PART]
@@ -109,7 +109,7 @@ def census_rows(contestants: list[Contestant]) -> list[tuple[str, list[int]]]:
 def reasons(found: Comparison) -> list[str]:
     """Per missed or uncertain figure, what takes most of the time of the bundle it is about."""
     lines = []
-    for entered in found.rounds:
+    for entered in found.contests:
         for figure in entered.figures:
             if figure.verdict in (Verdict.MISSED, Verdict.UNCERTAIN) and figure.unit == "times":
                 precision = figure.title.partition(":")[0]
@@ -118,7 +118,7 @@ def reasons(found: Comparison) -> list[str]:
     return lines
 
 
-def _shares(entered: Round, precision: str) -> str:
+def _shares(entered: Contest, precision: str) -> str:
     ours = entered.ours(precision)
     assert ours is not None
     total = sum(time.ms for time in ours.operators)

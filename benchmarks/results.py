@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from care_mobile.bench.environment import Machine
+from care_mobile.bench.protocol.events import Machine
 from care_mobile.frozen import Frozen
 
 
@@ -20,7 +20,7 @@ class Role(str, Enum):
 
 
 class Ratio(Frozen):
-    """A paired ratio with its 95 % interval, which one block does not give."""
+    """A paired ratio with its 95 % interval over rounds, which one round does not give."""
 
     value: float
     low: float | None
@@ -28,7 +28,7 @@ class Ratio(Frozen):
 
 
 class Latency(Frozen):
-    """Of all blocks' samples, in milliseconds."""
+    """Of all rounds' samples, in milliseconds."""
 
     median_ms: float
     p10_ms: float
@@ -53,7 +53,7 @@ class Contestant(Frozen):
             convert, their packages imported before.
         parity: status of ours; PSNR on noise in dB where it was measured.
         to_ours: its latency in latencies of our fp32 bundle.
-        samples_ns: by block, in the order they were taken.
+        samples_ns: by round and block, in the order they were taken.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Contestant(Frozen):
     psnr_db: float | None
     latency: Latency
     to_ours: Ratio
-    samples_ns: tuple[tuple[int, ...], ...]
+    samples_ns: tuple[tuple[tuple[int, ...], ...], ...]
     operators: tuple[OperatorTime, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ class Figure(Frozen):
     unit: Literal["count", "times", "percent"]
 
 
-class Round(Frozen):
+class Contest(Frozen):
     """One session: a network's bundles for one runtime, interleaved."""
 
     model: str
@@ -122,11 +122,11 @@ class Round(Frozen):
 
 
 class Comparison(Frozen):
-    """Everything one call measured. `cpu` is the one everything was pinned to; a block is
-    `iterations` runs.
+    """Everything one call measured. `cpu` is the one everything was pinned to; each of `launches`
+    loads all bundles afresh and runs `blocks` of `iterations` inferences of each.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     command: str
     revision: str | None
     created: AwareDatetime
@@ -134,9 +134,10 @@ class Comparison(Frozen):
     machine: Machine
     tools: dict[str, str]
     cpu: int
+    launches: int
     blocks: int
     iterations: int
     seed: int
     quick: bool
     precisions: tuple[str, ...]
-    rounds: tuple[Round, ...]
+    contests: tuple[Contest, ...]

@@ -26,7 +26,7 @@ _SEALED = 0.9
 """Of the damaged manifests; the seal refuses the others before anything else is looked at."""
 
 _NATIVE = {"onnx-native": ("onnxruntime", "x", "y"), "pte-native": ("executorch", "x", "y")}
-_JSON = ("manifest", "record", "plan", "script", "old-record", "minibench", "androidx-benchmark")
+_JSON = ("manifest", "plan", "script", "old-record", "minibench", "androidx-benchmark")
 _JSON_LINES = ("journal", "round", "session")
 Damage = Callable[[bytes, random.Random], bytes]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from care_mobile.answers import tensor_bytes
-from care_mobile.bench.devices import SessionStamp
-from care_mobile.bench.devices.scripted import Event, EventKind, Script, ScriptedDevice
-from care_mobile.bench.plan import BundleIdentity, BurstSize, MeasurementPlan, make_plan
-from care_mobile.bench.record import RunRecord
+from care_mobile.bench.harness.script import CellFails, Script, Throttle
+from care_mobile.bench.planning import CellRequest, make_plan
+from care_mobile.bench.presets import get_preset
+from care_mobile.bench.protocol.plan import Plan
 from care_mobile.bundle import (
     MANIFEST,
     Bundle,
@@ -168,44 +168,35 @@ def _manifest_file(folder: Path) -> Path:
     return _bundle(folder) / MANIFEST
 
 
-def _plan() -> MeasurementPlan:
-    identities = [BundleIdentity(name=name, integrity=name * 64) for name in "ab"]
-    return make_plan(identities, blocks=3, burst=BurstSize.exactly(4), seed=7)
+def plan(folder: Path) -> Plan:
+    """What a session of one small bundle, measured twice, does."""
+    bundle = Bundle.open(_bundle(folder))
+    requests = [CellRequest(bundle.path, bundle, "onnxruntime")] * 2
+    made = make_plan(
+        requests,
+        get_preset("quick"),
+        session="20260102T030405Z-00c0ffee",
+        created="2026-01-02T03:04:05Z",
+        seed=7,
+        scratch=folder,
+    )
+    return made.plan
 
 
 def _plan_file(folder: Path) -> Path:
     path = folder / "plan.json"
-    path.write_text(_plan().model_dump_json())
+    path.write_text(plan(folder).model_dump_json())
     return path
-
-
-def _record(folder: Path) -> Path:
-    device = ScriptedDevice(_script())
-    opened = Bundle.open(_bundle(folder))
-    bundles = [
-        Bundle(opened.path.with_name(name), opened.manifest.model_copy(update={"integrity": i}))
-        for name, i in (("a", "a" * 64), ("b", "b" * 64))
-    ]
-    device.prepare(_plan(), bundles)
-    stamp = SessionStamp("20260102T030405Z-00c0ffee", datetime(2026, 1, 2, tzinfo=timezone.utc))
-    record: RunRecord = device.measure(stamp, lambda progress: None)[0]
-    path = folder / "record.json"
-    path.write_text(record.model_dump_json())
-    return path
-
-
-def _script() -> Script:
-    events = (
-        Event(kind=EventKind.THROTTLE, block=1, factor=1.5),
-        Event(kind=EventKind.FAIL, block=2, bundle="b"),
-    )
-    return Script(latencies_ns={"a": (1000, 1100), "b": (2000,)}, events=events)
 
 
 def _script_file(folder: Path) -> Path:
     _bundle(folder)  # to play it with
+    world = (
+        Throttle(kind="throttle", round=1, factor_permille=1500),
+        CellFails(kind="cell-fails", round=1, block=1),
+    )
     path = folder / "script.json"
-    path.write_text(_script().model_dump_json())
+    path.write_text(Script(latencies_ns={"*": (10_000, 11_000)}, world=world).model_dump_json())
     return path
 
 
@@ -288,7 +279,6 @@ _MAKERS: dict[str, Callable[[Path], Path]] = {
     "old-record": _copy(_FILES / "bench" / "v1" / "scripted.json"),
     **{kind: _copy(_FILES / "bench" / "imported" / name) for kind, name in IMPORTED.items()},
     "manifest": _manifest_file,
-    "record": _record,
     "plan": _plan_file,
     "script": _script_file,
     "journal": _journal,

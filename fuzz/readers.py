@@ -36,38 +36,18 @@ def _manifest(path: Path) -> None:
         judge_answers(probe, reference, reference)
 
 
-def _record(path: Path) -> None:
-    from care_mobile.bench.record import read_record, write_records
-    from care_mobile.bench.stats import paired_ratio, summarize
-
-    record = read_record(path)
-    write_records(path.parent, [record])
-    if record.samples_ns:
-        summarize(record.samples_ns)
-        paired_ratio(record, record)
-
-
 def _plan(path: Path) -> None:
-    from pydantic import ValidationError
+    from care_mobile.bench.harness.launch import read_plan
 
-    from care_mobile.bench.plan import MeasurementPlan
-
-    try:
-        MeasurementPlan.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise CareError("no plan") from error
+    read_plan(path)
 
 
 def _script(path: Path) -> None:
-    from typer.testing import CliRunner
+    from care_mobile.bench.devices.script import ScriptDevice
 
-    from care_mobile.bench.cli import app
+    from .golden import plan
 
-    bundle = path.with_name("bundle")
-    arguments = [str(bundle), "--device", f"scripted={path}", "--blocks", "3", "--records"]
-    done = CliRunner().invoke(app, [*arguments, str(path.with_name("records"))])
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
+    ScriptDevice(path).check(plan(path.parent / "again"))
 
 
 def _journal(path: Path) -> None:
@@ -154,7 +134,6 @@ READERS: dict[str, Callable[[Path], None]] = {
     "old-record": _session,
     **dict.fromkeys(IMPORTED, _imported),
     "manifest": _manifest,
-    "record": _record,
     "plan": _plan,
     "script": _script,
     "journal": _journal,

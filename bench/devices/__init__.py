@@ -7,11 +7,12 @@ from pathlib import Path
 
 from care_mobile.errors import UsageError, unknown_name
 
-from .base import Device, SessionStamp
 from .desktop import DesktopDevice
-from .scripted import ScriptedDevice, read_script
+from .process import ProcessDevice
+from .script import ScriptDevice
+from .station import Device
 
-__all__ = ["DEVICES", "DesktopDevice", "Device", "ScriptedDevice", "SessionStamp", "get_device"]
+__all__ = ["DEVICES", "Device", "get_device"]
 
 
 def _desktop(which: str) -> Device:
@@ -23,12 +24,13 @@ def _desktop(which: str) -> Device:
 def _scripted(which: str) -> Device:
     if not which:
         raise UsageError("a scripted device needs its script", "write --device scripted=FILE")
-    return ScriptedDevice(read_script(Path(which)))
+    return ScriptDevice(Path(which))
 
 
 DEVICES: dict[str, Callable[[str], Device]] = {
     DesktopDevice.name: _desktop,
-    ScriptedDevice.name: _scripted,
+    ProcessDevice.name: ProcessDevice,
+    ScriptDevice.name: _scripted,
 }
 """How to make each device from what follows `name=` on the command line."""
 

@@ -24,9 +24,19 @@ def live(
     Drawn only when a line came, and at most twice a second: no timer wakes up beside what is
     measured. Where there is no terminal only the waiting is said.
     """
+    told = ""
+
+    def waiting(holder: str) -> None:
+        nonlocal told
+        if holder != told:
+            told = holder
+            console.print(Text(f"waiting: the device is in use by {holder}"))
+
+    if not console.is_terminal:
+        yield lambda event: None, waiting
+        return
     progress = Progress(clock)
     drawn_ns: int | None = None
-    told = ""
     with Live(
         progress,
         console=console,
@@ -41,14 +51,8 @@ def live(
             progress.saw(event)
             now = clock()
             turn = isinstance(event, Launched | Landed | Waited)
-            if console.is_terminal and (turn or drawn_ns is None or now - drawn_ns >= REDRAW_NS):
+            if turn or drawn_ns is None or now - drawn_ns >= REDRAW_NS:
                 drawn_ns = now
                 shown.refresh()
-
-        def waiting(holder: str) -> None:
-            nonlocal told
-            if holder != told:
-                told = holder
-                console.print(Text(f"waiting: the device is in use by {holder}"))
 
         yield on, waiting

@@ -12,12 +12,7 @@ from typing import Any
 import pytest
 
 from care_mobile import bench
-from care_mobile.bench.devices import SessionStamp
-from care_mobile.bench.devices.scripted import Script, ScriptedDevice
-from care_mobile.bench.plan import BundleIdentity, BurstSize, MeasurementPlan, make_plan
-from care_mobile.bench.record import RunRecord
 from care_mobile.bundle import (
-    Bundle,
     Census,
     Manifest,
     Parity,
@@ -30,9 +25,6 @@ from care_mobile.bundle import (
 from care_mobile.inputs import Preprocessing, Resolution
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bench"
-STAMP = SessionStamp(
-    "20260102T030405Z-00c0ffee", datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-)
 
 MakeBundle = Callable[..., Path]
 
@@ -59,7 +51,7 @@ def _manifest(runtime: str, random_weights: bool, side: int, folder: Path) -> Ma
     )
 
 
-def _onnx_model(side: int, layers: int) -> bytes:
+def onnx_model(side: int, layers: int) -> bytes:
     """`layers` Relus in a row on (1, 3, side, side)."""
     from onnx import TensorProto, helper
 
@@ -89,39 +81,12 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
     ) -> Path:
         path = (folder or tmp_path / "bundles") / name
         with writing(path) as partial:
-            content = _onnx_model(side, layers) if layers else b"no model"
+            content = onnx_model(side, layers) if layers else b"no model"
             (partial / "model.onnx").write_bytes(content)
             write_manifest(partial, _manifest(runtime, random_weights, side, partial))
         return path
 
     return make
-
-
-@pytest.fixture
-def two_bundles(make_bundle: MakeBundle) -> list[Bundle]:
-    """`a` and `b`, whose model files hold no model and whose integrity is not their own."""
-    bundles = [Bundle.open(make_bundle(name)) for name in ("a", "b")]
-    return [
-        Bundle(b.path, b.manifest.model_copy(update={"integrity": digit * 64}))
-        for b, digit in zip(bundles, "12", strict=True)
-    ]
-
-
-@pytest.fixture
-def play(two_bundles: list[Bundle]) -> Callable[..., list[RunRecord]]:
-    """Records of `a` and `b` as a scripted device plays them."""
-
-    def run(script: Script, *, blocks: int = 4, iterations: int = 5) -> list[RunRecord]:
-        device = ScriptedDevice(script)
-        device.prepare(plan_for(two_bundles, blocks, iterations), two_bundles)
-        return device.measure(STAMP, lambda progress: None)
-
-    return run
-
-
-def plan_for(bundles: list[Bundle], blocks: int = 4, iterations: int = 5) -> MeasurementPlan:
-    identities = [BundleIdentity(name=b.name, integrity=b.manifest.integrity) for b in bundles]
-    return make_plan(identities, blocks=blocks, burst=BurstSize.exactly(iterations), seed=7)
 
 
 def schema_file(name: str) -> Path:

@@ -1,18 +1,25 @@
+"""The command itself; whole sessions are in test_request.py."""
+
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from conftest import WriteBundle
 
-from care_mobile.bench.cli import main, parse_cpus
-from care_mobile.bench.record import read_record
-from care_mobile.bench.results import BenchResult
+from care_mobile.bench.cli import main, parse_numbers
+from care_mobile.bench.report.view import SessionView
 from care_mobile.errors import UsageError
 
-from .conftest import MakeBundle
+from .conftest import onnx_model
+
+QUICK = ("--preset", "quick", "--rounds", "2", "--blocks", "1", "--iterations", "3", "--no-gate")
+SCRIPT = {"latencies_ns": {"one": [1_000_000], "two": [2_000_000]}}
 
 
 def run(*arguments: str | Path) -> int:
@@ -27,228 +34,179 @@ def run(*arguments: str | Path) -> int:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_bundle: MakeBundle) -> Path:
-    """A working directory with two real bundles in `bundles/`."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_bundle: WriteBundle) -> Path:
+    """A working directory with two real bundles in `bundles/`, and a script to play."""
     monkeypatch.chdir(tmp_path)
-    make_bundle("one", layers=1)
-    make_bundle("two", layers=2)
+    write_bundle("one", onnx_model(8, 1), probed=True)
+    write_bundle("two", onnx_model(8, 3), probed=True)
+    (tmp_path / "script.json").write_text(json.dumps(SCRIPT))
     return tmp_path
 
 
-QUICK = ("--blocks", "3", "--iterations", "4")
+def view(capsys: pytest.CaptureFixture[str]) -> SessionView:
+    return SessionView.model_validate_json(capsys.readouterr().out)
 
 
-def test_a_table_on_standard_output_and_records_on_disk(
+def test_a_table_on_standard_output_and_a_record_on_disk(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*QUICK) == 0
     out = capsys.readouterr().out
-    for text in ("one", "two", "onnxruntime", "median ms", "not a phone's", "Records: records/"):
+    for text in ("one", "two", "onnxruntime", "not a phone's", "Record: records/", "rounds"):
         assert text in out
-    (session,) = (home / "records").iterdir()
-    assert len([read_record(file) for file in session.iterdir()]) == 2
+    (record,) = (home / "records").iterdir()
+    assert record.suffix == ".jsonl"
 
 
 @pytest.mark.parametrize(
-    ("folder", "output", "records"),
-    [
-        (".", "bundles", "records"),
-        (".", "./bundles/", "records"),
-        ("bundles", ".", "records"),
-        ("other", "../bundles", "records"),
-    ],
+    ("folder", "output"), [(".", "bundles"), (".", "./bundles/"), ("bundles", ".")]
 )
 def test_records_lie_beside_the_bundles(
-    home: Path, monkeypatch: pytest.MonkeyPatch, folder: str, output: str, records: str
+    home: Path, monkeypatch: pytest.MonkeyPatch, folder: str, output: str
 ) -> None:
-    (home / folder).mkdir(exist_ok=True)
     monkeypatch.chdir(home / folder)
-    assert run("-o", output, *QUICK) == 0
-    assert len(list((home / records).glob("*/*.json"))) == 2
+    script = f"scripted={home / 'script.json'}"
+    assert run("-o", output, "--device", script, *QUICK) == 0
+    assert len(list((home / "records").glob("*.jsonl"))) == 1
     assert sorted(path.name for path in (home / "bundles").iterdir()) == ["one", "two"]
 
 
 def test_what_is_no_bundle_in_a_pattern_is_named_and_passed_over(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A records folder of earlier versions, a stray file, and what an export left."""
-    (home / "bundles" / "records" / "session").mkdir(parents=True)
     (home / "bundles" / "notes.txt").touch()
-    (home / "bundles" / ".partial-1-new-x").mkdir()
     pattern = sorted(str(path.relative_to(home)) for path in (home / "bundles").iterdir())
-    assert run(*pattern, "--json", *QUICK) == 0
+    assert run(*pattern, "--json", "--device", "scripted=script.json", *QUICK) == 0
     captured = capsys.readouterr()
-    result = BenchResult.model_validate_json(captured.out)
-    assert {row.path for row in result.rows} == {"bundles/one", "bundles/two"}
-    assert {found.path: found.reason for found in result.passed_over} == {
-        "bundles/.partial-1-new-x": "what an export that was ended left",
-        "bundles/notes.txt": "a file",
-        "bundles/records": "no manifest.json in it",
-    }
-    assert captured.err.splitlines() == [
-        f"passed over: {found.path} is no bundle: {found.reason}" for found in result.passed_over
+    result = SessionView.model_validate_json(captured.out)
+    assert {row.label for row in result.rows} == {"one", "two"}
+    assert [(found.name, found.reason) for found in result.passed_over] == [
+        ("bundles/notes.txt", "a file")
     ]
+    assert captured.err.splitlines() == ["passed over: bundles/notes.txt is no bundle: a file"]
 
 
-def test_a_damaged_bundle_in_a_pattern_is_an_error(
+def test_every_format_and_a_record_shown_again(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (home / "bundles" / "two" / "manifest.json").write_text("{}")
-    assert run("bundles/one", "bundles/two", *QUICK) == 5
-    assert "bundles/two/manifest.json" in capsys.readouterr().err
+    script = ("--device", "scripted=script.json", *QUICK)
+    assert run("--json", *script) == 0
+    measured = view(capsys)
+    assert measured.record is not None
+    assert run("show", measured.record, "--json") == 0
+    assert view(capsys) == measured
+    assert run("show", measured.record, "--format", "csv") == 0
+    rows = list(csv.DictReader(StringIO(capsys.readouterr().out)))
+    assert len(rows) == 2
+    assert run("show", measured.record, "--format", "markdown") == 0
+    assert "| one |" in capsys.readouterr().out
+    assert run("show", measured.record) == 0
+    assert "scripted" in capsys.readouterr().out
 
 
-def test_json_on_standard_output_is_the_contract(
+def test_the_same_seed_gives_the_same_orders(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("bundles/two", "bundles/one", "--json", "--records", "kept", *QUICK) == 0
-    text = capsys.readouterr().out
-    result = BenchResult.model_validate_json(text)
-    assert json.loads(text)["schema_version"] == 1
-    assert {row.path for row in result.rows} == {"bundles/one", "bundles/two"}
-    for row in result.rows:
-        assert row.latency is not None
-        assert row.latency.count == 12
-        assert len(read_record(Path(row.record)).samples_ns) == 12
-        assert row.record.startswith("kept/")
+    from care_mobile.bench.protocol.reading import read_session
 
-
-def test_the_seed_decides_the_order_on_record(home: Path) -> None:
+    orders = []
     for seed in ("1", "1", "3"):
-        assert run("--seed", seed, "--blocks", "8", "--iterations", "1", "--records", "r") == 0
-    sessions = sorted(Path("r").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    plans = [read_record(session / "00-one.json").plan for session in sessions]
-    assert [plan.seed for plan in plans] == [1, 1, 3]
-    assert plans[0] == plans[1]
-    assert plans[0].order != plans[2].order
+        arguments = ("--device", "scripted=script.json", "--blocks", "8", "--seed", seed)
+        assert run(*arguments, "--json") == 0
+        record = view(capsys).record
+        assert record is not None
+        orders.append([r.blocks for r in read_session(Path(record)).plan.rounds])
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_an_interrupted_session_says_how_to_go_on(home: Path) -> None:
+    """A real command, a real signal."""
+    command = [str(Path(sys.executable).with_name("care-bench")), "--rounds", "50", *QUICK[:2]]
+    with subprocess.Popen(
+        command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        landed = False
+        while process.poll() is None and not landed:
+            for record in (home / "records").glob("*.jsonl"):
+                landed = b'"event":"landed"' in record.read_bytes()
+        process.send_signal(2)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    (record,) = (home / "records").iterdir()
+    assert f"care-bench --resume records/{record.name} goes on" in err
+    assert "interrupted" in out
+    assert run("--resume", record, "--rounds", "3") == 2  # what a session does is on record
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "text"),
     [
-        (["nowhere"], 2, "there is no folder nowhere"),
-        (["-o", "nowhere"], 2, "there is no folder nowhere"),
-        (["bundles"], 5, "bundles is not a bundle"),
-        (["--device", "destop"], 2, "did you mean desktop?"),
-        (["--blocks", "0"], 2, "--blocks 0"),
-        (["--threads", "0"], 2, "--threads 0"),
-        (["--threads", "100000"], 2, "do not fit"),
-        (["--affinity", "9999"], 2, "no usable cpu 9999"),
-        (["--affinity", "zero"], 2, "not a list of cpus"),
-        (["--affinity", ""], 2, "not a list of cpus"),
+        (("bundles/one", "-o", "x", "--records", "y"), 2, "--output does nothing"),
+        (("--json", "--format", "csv"), 2, "contradict"),
+        (("--threads", "two"), 2, "is not a list of numbers"),
+        (("--affinity", "-1"), 2, "affinity"),
+        (("--unit", "tpu"), 2, "unknown unit 'tpu'"),
+        (("--preset", "defualt"), 2, "default"),
+        (("--plot", "x.gif"), 2, ".png"),
+        (("--device", "desktop=2"), 2, "one desktop"),
+        (("--device", "scripted"), 2, "needs its script"),
+        (("--device", "scripted=missing.json"), 2, "missing.json"),
+        (("--resume", "missing.jsonl"), 5, "missing.jsonl"),
+        (("show", "missing.jsonl"), 5, "missing.jsonl"),
+        (("import", "missing.json"), 5, "missing.json"),
+        (("import", "script.json"), 5, "no format that is known"),
+        (("conformance", "no-such-program"), 2, "no program"),
+        (("conformance", "'unclosed"), 2, "PROGRAM ARGUMENTS"),
+        (("nowhere",), 2, "there is no folder nowhere"),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_errors_are_one_line_and_a_hint(
-    home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
+def test_errors_are_a_line_and_a_hint(
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    text: str,
 ) -> None:
     assert run(*arguments) == code
+    err = capsys.readouterr().err
+    assert text in err
+    assert "Traceback" not in err
+    assert not (home / "records").exists()
+
+
+def test_a_foreign_file_becomes_a_record(
+    home: Path, capsys: pytest.CaptureFixture[str], golden: Path
+) -> None:
+    folder = golden / "bench" / "imported"
+    file = sorted(folder.glob("*.json"))[0]
+    assert run("import", file, "--records", "taken", "--json") == 0
+    found = view(capsys)
+    assert found.kind.value == "imported"
+    assert found.lacks
+    assert found.record is not None
+    assert Path(found.record).is_file()
+
+
+def test_conformance_says_what_a_harness_breaks(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("conformance", f"{sys.executable} -c pass", "--json") == 5
     captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
-    assert lines[0].startswith("error: ")
-    assert lines[1].startswith("  try: ")
-    assert len(lines) == 2
-    assert says in captured.err
-    assert [path.name for path in home.iterdir()] == ["bundles"]
+    found = json.loads(captured.out)
+    assert found["passed"] is False
+    assert found["checks"]
+    assert "error:" in captured.err
 
 
-def test_a_tampered_bundle(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (home / "bundles" / "one" / "model.onnx").write_bytes(b"other")
-    assert run() == 5
-    assert "model.onnx is not the file the manifest describes" in capsys.readouterr().err
+def test_numbers() -> None:
+    assert parse_numbers("affinity", "3, 1,1") == (1, 3)
+    for text in ("", "1-2", "a", "１", "99999"):
+        with pytest.raises(UsageError):
+            parse_numbers("affinity", text)
 
 
-def test_a_failed_bundle_is_shown_and_ends_with_5(
-    home: Path, make_bundle: MakeBundle, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_bundle("broken")
-    assert run(*QUICK) == 5
-    captured = capsys.readouterr()
-    assert "failed: broken: onnxruntime refuses it" in captured.out
-    assert "not measured to the end: 1 of 3 bundles" in captured.err
-
-
-def test_an_interrupt_is_130_and_leaves_no_record(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("care_mobile.bench.devices.desktop.measure", interrupt)
-    assert run(*QUICK) == 130
-    assert "nothing was recorded" in capsys.readouterr().err
-    assert [path.name for path in home.iterdir()] == ["bundles"]
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from care_mobile.bench.cli import app\n"
-        "try: app(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'scipy', 'rich', 'pydantic', 'onnxruntime'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Measure the latency of bundles" in done.stdout
-
-
-def test_measuring_onnx_bundles_needs_no_torch(home: Path) -> None:
-    code = (
-        "import sys; from care_mobile.bench.cli import app\n"
-        "try: app(['--blocks', '1', '--iterations', '1'])\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "assert 'torch' not in sys.modules and 'care_mobile.export' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-
-
-@pytest.mark.parametrize(("text", "cpus"), [("0", (0,)), ("3,1", (1, 3)), ("1, 1,2", (1, 2))])
-def test_cpus(text: str, cpus: tuple[int, ...]) -> None:
-    assert parse_cpus(text) == cpus
-
-
-@pytest.mark.parametrize("text", ["", ",", "1,", "a", "-1", "1.5", "0-3", "٣", "9" * 5])
-def test_no_cpus(text: str) -> None:
-    with pytest.raises(UsageError, match="not a list of cpus"):
-        parse_cpus(text)
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("bundles/one", "--output", "bundles", "--records", "kept"), "--output does nothing"),
-        (("--device", "scripted=s.json", "--threads", "1"), "--threads does nothing on the device"),
-        (("--device", "scripted=s.json", "--affinity", "0"), "--affinity does nothing on the"),
-        (("core", "--device", "scripted=s.json", "--threads", "2"), "--threads does nothing on"),
-    ],
-)
-def test_an_option_that_does_nothing(
-    home: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
-) -> None:
-    (home / "s.json").write_text('{"default_ns": [1000]}')
-    assert run(*words) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(f"error: {says}")
-    assert not (home / "kept").exists()
-
-
-def test_threads_where_every_runtime_chooses_by_itself(
-    home: Path, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from care_mobile.bench import session
-    from care_mobile.bench.devices import DesktopDevice
-    from care_mobile.bundle import Bundle
-
-    core = Bundle.open(make_bundle("core", runtime="coreml"))
-    other = Bundle.open(make_bundle("other"))
-    request = session.SessionRequest(
-        bundles=(), output=home, records=home, device="desktop", blocks=1, iterations=1,
-        threads=1, affinity=None, seed=0, given=frozenset({"threads"}),
-    )  # fmt: skip
-    session._check_threads_read(request, DesktopDevice(), [core, other])
-    with pytest.raises(UsageError, match="--threads does nothing on coreml"):
-        session._check_threads_read(request, DesktopDevice(), [core])
+def test_a_folder_named_as_a_command_is_written_with_its_path(home: Path) -> None:
+    (home / "bundles" / "one").rename(home / "show")
+    assert run("./show", "--device", "scripted=script.json", *QUICK) == 2  # nothing is said of two

@@ -5,30 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from benchmarks.figures import figures, ratio
-from benchmarks.parts import Part
-from benchmarks.results import Comparison, Contestant, Latency, OperatorTime, Role, Round
-from care_mobile.bench.environment import ComputeUnit, Environment, Machine, RuntimeFacts
-from care_mobile.bench.plan import BundleIdentity, make_plan
-from care_mobile.bench.record import (
-    BlockSamples,
-    MeasuredBundle,
-    Outcome,
-    RecordKind,
-    RunRecord,
-)
+from test_bench.sessions import cell_of, machine_of, plan_of, session_of
 
-MACHINE = Machine(
-    device="desktop",
-    name="host",
-    os="Linux",
-    os_build="6",
-    architecture="x86_64",
-    soc="a cpu",
-    cores=2,
-    virtualised=True,
-)
-BLOCKS = 4
+from benchmarks.figures import figures, ratio
+from benchmarks.measuring import Taken, samples_ns
+from benchmarks.parts import Part
+from benchmarks.results import Comparison, Contest, Contestant, Latency, OperatorTime, Role
+from care_mobile.bench.protocol.plan import Cell
+
+MACHINE = machine_of(soc="a cpu", cores=2, os="Linux")
+LAUNCHES, BLOCKS = 4, 2
 Times = dict[str, float]
 """Milliseconds by what a bundle is: see `_ROLES`."""
 _ROLES = {
@@ -40,44 +26,29 @@ _ROLES = {
 }
 
 
-def records(times: Times) -> dict[str, RunRecord]:
-    """A session's records; block by block all slow down together, so ratios are exact."""
+def take(times: Times, slow: dict[str, tuple[float, ...]] | None = None) -> dict[str, Taken]:
+    """The cells of a session; round by round all slow down together, so ratios are exact, but for
+    factors in `slow`, by round."""
     names = list(times)
-    plan = make_plan([BundleIdentity(name=n, integrity="0") for n in names], blocks=BLOCKS)
-    return {name: _record(plan, i, name, times[name]) for i, name in enumerate(names)}
+    plan = plan_of([_cell(i, name) for i, name in enumerate(names)], rounds=LAUNCHES, blocks=BLOCKS)
+
+    def latencies(number: int, block: int, cell: int) -> int:
+        factors = (slow or {}).get(names[cell], ())
+        factor = factors[number] if number < len(factors) else 1.0
+        return round(times[names[cell]] * 1e6 * (number + 1) * factor)
+
+    session = session_of(plan, latencies)
+    return {name: Taken(session, i) for i, name in enumerate(names)}
 
 
-def _record(plan: Any, index: int, name: str, ms: float) -> RunRecord:
-    facts = RuntimeFacts(name="r", version="1", backend="b", requested_unit=ComputeUnit.CPU)
-    return RunRecord(
-        kind=RecordKind.LATENCY,
-        session_id="s",
-        started=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        plan=plan,
-        bundle_index=index,
-        bundle=MeasuredBundle(
-            name=name,
-            integrity="0",
-            model="m",
-            target="onnx",
-            precision="fp32",
-            resolution="8x8",
-            weights_source="random:0",
-            random_weights=True,
-            size_bytes=1,
-        ),
-        environment=Environment(machine=MACHINE, runtime=facts, tools={}),
-        blocks=tuple(
-            BlockSamples(number=n, start_ns=0, samples_ns=(round(ms * 1e6) * (n + 1),) * 3)
-            for n in range(BLOCKS)
-        ),
-        outcome=Outcome.COMPLETED,
-    )
+def _cell(index: int, name: str) -> Cell:
+    cell = cell_of(index)
+    return cell.model_copy(update={"bundle": cell.bundle.model_copy(update={"name": name})})
 
 
-def contestant(name: str, record: RunRecord, ours: RunRecord, **changes: Any) -> Contestant:
+def contestant(name: str, own: Taken, ours: Taken, **changes: Any) -> Contestant:
     role, summary, precision = _ROLES[name]
-    median_ms = record.blocks[0].samples_ns[0] / 1e6
+    median_ms = _first_ms(own)
     fields: dict[str, Any] = {
         "name": name,
         "role": role,
@@ -92,19 +63,19 @@ def contestant(name: str, record: RunRecord, ours: RunRecord, **changes: Any) ->
         "parity": "verified",
         "psnr_db": 120.0 if role is Role.OURS else None,
         "latency": Latency(median_ms=median_ms, p10_ms=median_ms, p90_ms=median_ms),
-        "to_ours": ratio(record, ours),
-        "samples_ns": tuple(block.samples_ns for block in record.blocks),
+        "to_ours": ratio(own, ours),
+        "samples_ns": samples_ns(own),
     }
     return Contestant(**fields | changes)
 
 
-def round_of(target: str, times: Times, model: str = "care_s0", **changes: Any) -> Round:
-    taken = records(times)
+def contest_of(target: str, times: Times, model: str = "care_s0", **changes: Any) -> Contest:
+    taken = take(times)
     measured = [
-        (contestant(name, record, taken["ours"], **_facts(target, record, changes)), record)
-        for name, record in taken.items()
+        (contestant(name, own, taken["ours"], **_facts(target, own, changes)), own)
+        for name, own in taken.items()
     ]
-    return Round(
+    return Contest(
         model=model,
         target=target,
         runtime="a runtime",
@@ -115,10 +86,14 @@ def round_of(target: str, times: Times, model: str = "care_s0", **changes: Any) 
     )
 
 
-def _facts(target: str, record: RunRecord, changes: dict[str, Any]) -> dict[str, Any]:
+def _first_ms(own: Taken) -> float:
+    return samples_ns(own)[0][0][0] / 1e6
+
+
+def _facts(target: str, own: Taken, changes: dict[str, Any]) -> dict[str, Any]:
     if target == "executorch":
         return {"partitions": 1, "outside": {}} | changes
-    ms = record.blocks[0].samples_ns[0] / 1e6
+    ms = _first_ms(own)
     operators = (
         OperatorTime(operator="Conv, 1x1", nodes=2, ms=0.75 * ms),
         OperatorTime(operator="Gelu", nodes=1, ms=0.25 * ms),
@@ -126,7 +101,7 @@ def _facts(target: str, record: RunRecord, changes: dict[str, Any]) -> dict[str,
     return {"operators": operators} | changes
 
 
-def comparison(*rounds: Round) -> Comparison:
+def comparison(*contests: Contest) -> Comparison:
     return Comparison(
         command="python -m benchmarks.compare",
         revision="abc",
@@ -135,10 +110,11 @@ def comparison(*rounds: Round) -> Comparison:
         machine=MACHINE,
         tools={"python": "3.11"},
         cpu=1,
+        launches=LAUNCHES,
         blocks=BLOCKS,
         iterations=10,
         seed=0,
         quick=False,
         precisions=("fp32", "int8"),
-        rounds=rounds,
+        contests=contests,
     )

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.figures import figures, ratio
 from benchmarks.results import Figure, Verdict
 
-from .support import contestant, records, round_of
+from .support import contest_of, contestant, take
 
 GOOD = {"ours": 1.0, "naive": 2.2, "other naive": 3.0, "bound": 0.8, "int8": 0.5}
 
@@ -18,7 +18,7 @@ def by_title(found: tuple[Figure, ...], start: str) -> Figure:
 
 def test_all_figures_of_both_runtimes_can_be_reached() -> None:
     for target in ("onnx", "executorch"):
-        verdicts = {f.title: f.verdict for f in round_of(target, GOOD).figures}
+        verdicts = {f.title: f.verdict for f in contest_of(target, GOOD).figures}
         assert set(verdicts.values()) == {Verdict.REACHED}, verdicts
 
 
@@ -36,7 +36,7 @@ def test_all_figures_of_both_runtimes_can_be_reached() -> None:
 def test_a_figure_that_is_missed(
     target: str, times: dict[str, float], title: str, value: float
 ) -> None:
-    figure = by_title(round_of(target, GOOD | times).figures, title)
+    figure = by_title(contest_of(target, GOOD | times).figures, title)
     assert figure.verdict is Verdict.MISSED
     assert figure.value is not None
     assert figure.value.value == pytest.approx(value)
@@ -51,24 +51,21 @@ def test_a_figure_that_is_missed(
     ],
 )
 def test_counts_are_exact(changes: dict[str, object], title: str) -> None:
-    assert by_title(round_of("executorch", GOOD, **changes).figures, title).verdict is (
+    assert by_title(contest_of("executorch", GOOD, **changes).figures, title).verdict is (
         Verdict.MISSED
     )
 
 
 def test_without_int8_its_figures_are_not_measured() -> None:
     without = {name: ms for name, ms in GOOD.items() if name != "int8"}
-    found = [f.verdict for f in round_of("onnx", without).figures if f.title.startswith("int8")]
+    found = [f.verdict for f in contest_of("onnx", without).figures if f.title.startswith("int8")]
     assert found == [Verdict.NOT_MEASURED] * 3
 
 
 def test_an_interval_that_holds_the_limit_decides_nothing() -> None:
-    taken = records({"ours": 1.0, "naive": 1.1, "bound": 0.9})
-    blocks = list(taken["naive"].blocks)
-    blocks[0] = blocks[0].model_copy(update={"samples_ns": (2_000_000,)})
-    blocks[1] = blocks[1].model_copy(update={"samples_ns": (1_400_000,)})
-    taken["naive"] = taken["naive"].model_copy(update={"blocks": tuple(blocks)})
-    measured = [(contestant(name, r, taken["ours"]), r) for name, r in taken.items()]
+    times = {"ours": 1.0, "naive": 1.1, "bound": 0.9}
+    taken = take(times, slow={"naive": (1.8, 0.7)})
+    measured = [(contestant(name, own, taken["ours"]), own) for name, own in taken.items()]
     figure = by_title(figures("onnx", measured), "fp32: best naive")
     interval = ratio(taken["naive"], taken["ours"])
     assert interval.low is not None

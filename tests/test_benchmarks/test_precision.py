@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -91,7 +90,8 @@ def found() -> Precisions:
         tools={"python": "3.11"},
         machine=MACHINE,
         cpu=1,
-        blocks=10,
+        launches=10,
+        blocks=3,
         limit=None,
         images=1000,
         fingerprint="0123456789abcdef",
@@ -164,7 +164,7 @@ def test_quick_leaves_out_what_takes_long(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert quick.limit is not None
     assert full.random_models == ("care_s0",)
     assert full.limit is None
-    assert quick.blocks < full.blocks
+    assert quick.launches < full.launches
     assert quick.targets == full.targets == ("coreml", "onnx", "executorch")
 
 
@@ -211,12 +211,11 @@ def test_the_documents_agree() -> None:
 @pytest.mark.slow
 def test_a_real_run(tmp_path: Path) -> None:
     request = PrecisionRequest(
-        random_models=(), targets=("onnx",), limit=20, blocks=2, output=tmp_path, command="a test"
+        random_models=(), targets=("onnx",), limit=20, launches=2, output=tmp_path, command="a test"
     )
     found = measure_precisions(request)
     path = write(tmp_path, "precision", precision(found), found)
-    content = json.loads(path.with_suffix(".json").read_text())
-    assert Precisions.model_validate(content) == found
+    assert Precisions.model_validate_json(path.with_suffix(".json").read_text()) == found
     assert {c.precision for c in found.cases} >= {"fp32"}
     for entry in found.cases:
         assert entry.failure == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from benchmarks.rendering import performance, times, write
 from benchmarks.results import Comparison, Ratio
 from care_mobile.errors import OutputError
 
-from .support import comparison, round_of
+from .support import comparison, contest_of
 
 GOOD = {"ours": 1.0, "naive": 2.2, "other naive": 3.0, "bound": 0.8, "int8": 0.5}
 
@@ -26,10 +25,10 @@ def rows(document: str) -> list[list[str]]:
 @pytest.fixture
 def found() -> Comparison:
     return comparison(
-        round_of("executorch", GOOD),
-        round_of("onnx", GOOD | {"bound": 0.5}),
-        round_of("executorch", GOOD | {"naive": 1.1}, model="care_s1"),
-        round_of("onnx", GOOD, model="care_s1"),
+        contest_of("executorch", GOOD),
+        contest_of("onnx", GOOD | {"bound": 0.5}),
+        contest_of("executorch", GOOD | {"naive": 1.1}, model="care_s1"),
+        contest_of("onnx", GOOD, model="care_s1"),
     )
 
 
@@ -37,7 +36,7 @@ def test_every_figure_of_every_network_is_at_the_top(found: Comparison) -> None:
     top = performance(found).partition("## How it was measured")[0]
     table = {row[0]: row[1:] for row in rows(top)}
     assert table["executorch"] == ["care_s0", "care_s1"]
-    for entered in found.rounds:
+    for entered in found.contests:
         column = ["care_s0", "care_s1"].index(entered.model)
         for figure in entered.figures:
             assert table[figure.title][column].endswith(f": {figure.verdict.value}")
@@ -53,14 +52,14 @@ def test_a_missed_figure_says_where_the_time_goes(found: Comparison) -> None:
 
 
 def test_layers_alone_may_sum_to_more_than_the_whole() -> None:
-    slow_parts = comparison(round_of("executorch", GOOD | {"bound": 1.5}))
+    slow_parts = comparison(contest_of("executorch", GOOD | {"bound": 1.5}))
     assert "| all else | | nothing left: alone, they sum to 150 % |" in performance(slow_parts)
-    usual = comparison(round_of("executorch", GOOD))
+    usual = comparison(contest_of("executorch", GOOD))
     assert "| all else: attention, sums, copies | 0.20 | 20 % |" in performance(usual)
 
 
 def test_by_operator_an_integer_bundle_in_executorch_has_counts_only() -> None:
-    missed = comparison(round_of("executorch", GOOD | {"int8": 0.9}))
+    missed = comparison(contest_of("executorch", GOOD | {"int8": 0.9}))
     assert "0.90 ms; by operator only counts are known." in performance(missed)
 
 
@@ -85,8 +84,7 @@ def test_intervals() -> None:
 def test_the_json_is_the_results(found: Comparison, tmp_path: Path) -> None:
     path = write(tmp_path / "new", "performance", "text\n", found)
     assert path.read_text() == "text\n"
-    content = json.loads(path.with_suffix(".json").read_text())
-    assert Comparison.model_validate(content) == found
+    assert Comparison.model_validate_json(path.with_suffix(".json").read_text()) == found
 
 
 def test_a_place_that_cannot_be_written(found: Comparison, tmp_path: Path) -> None:
