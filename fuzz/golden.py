@@ -168,9 +168,9 @@ def _manifest_file(folder: Path) -> Path:
     return _bundle(folder) / MANIFEST
 
 
-def plan(folder: Path) -> Plan:
+def plan(path: Path, scratch: Path) -> Plan:
     """What a session of one small bundle, measured twice, does."""
-    bundle = Bundle.open(_bundle(folder))
+    bundle = Bundle.open(path)
     requests = [CellRequest(bundle.path, bundle, "onnxruntime")] * 2
     made = make_plan(
         requests,
@@ -178,14 +178,14 @@ def plan(folder: Path) -> Plan:
         session="20260102T030405Z-00c0ffee",
         created="2026-01-02T03:04:05Z",
         seed=7,
-        scratch=folder,
+        scratch=scratch,
     )
     return made.plan
 
 
 def _plan_file(folder: Path) -> Path:
     path = folder / "plan.json"
-    path.write_text(plan(folder).model_dump_json())
+    path.write_text(plan(_bundle(folder), folder).model_dump_json())
     return path
 
 

@@ -47,7 +47,7 @@ def _script(path: Path) -> None:
 
     from .golden import plan
 
-    ScriptDevice(path).check(plan(path.parent / "again"))
+    ScriptDevice(path).check(plan(path.with_name("bundle"), path.parent))
 
 
 def _journal(path: Path) -> None:
