@@ -17,8 +17,8 @@ from care_mobile.importing import expendable
 from care_mobile.requirements import version
 
 from ..protocol.arithmetic import control
-from ..protocol.base import MAJOR, MINOR, date_of
-from ..protocol.events import Clock, HarnessInfo, Hello, Reality
+from ..protocol.base import MAJOR, MINOR, Contract, Id, date_of
+from ..protocol.events import Clock, Failed, HarnessInfo, Hello, Reading, Reality
 from ..protocol.plan import Plan, Round
 from .loading import Loader
 from .loop import run_round
@@ -49,32 +49,20 @@ def measure(
         UsageError: if that cannot be served; then there is no new file.
         OutputError: if the file cannot be written.
     """
-    plan = read_plan(plan_file)
-    planned = round_of(plan, number)
+    try:
+        plan = read_plan(plan_file)
+        planned = round_of(plan, number)
+    except NewerPlanError as newer:
+        writer = RoundWriter(output, lambda: time.perf_counter_ns() - origin_ns)
+        _greet(writer, newer.session, number, launch, reality)
+        writer.emit(Failed, code="not-supported", detail=str(newer))
+        writer.end()
+        return
     expendable()
-    started = datetime.now(timezone.utc)
     writer = RoundWriter(output, lambda: time.perf_counter_ns() - origin_ns)
     sensors = Sensors()
-    machine = describe_machine()
-    if reality is not None:
-        machine = machine.model_copy(update={"reality": Reality(reality)})
-    resolution_ns = max(round(time.get_clock_info("perf_counter").resolution * 1e9), 1)
-    writer.emit(
-        Hello,
-        minor=MINOR,
-        session=plan.session,
-        round=number,
-        launch=launch,
-        started=date_of(started),
-        harness=HarnessInfo(
-            name=NAME,
-            version=version("care-mobile") or "unknown",
-            language=f"Python {platform.python_version()}",
-        ),
-        clock=Clock(name="time.perf_counter_ns", resolution_ns=resolution_ns),
-        machine=machine,
-        readings=(*still(0), *sensors.look(time.perf_counter_ns() - origin_ns)),
-    )
+    readings = (*still(0), *sensors.look(time.perf_counter_ns() - origin_ns))
+    _greet(writer, plan.session, number, launch, reality, readings)
     loader = Loader(plan, plan_file.parent, time.perf_counter_ns, resident_bytes)
     tools = Tools(
         origin_ns=origin_ns,
@@ -90,19 +78,85 @@ def measure(
     writer.end()
 
 
+def _greet(
+    writer: RoundWriter,
+    session: str,
+    number: int,
+    launch: str,
+    reality: str | None,
+    readings: tuple[Reading, ...] = (),
+) -> None:
+    """The first line."""
+    machine = describe_machine()
+    if reality is not None:
+        machine = machine.model_copy(update={"reality": Reality(reality)})
+    resolution_ns = max(round(time.get_clock_info("perf_counter").resolution * 1e9), 1)
+    writer.emit(
+        Hello,
+        minor=MINOR,
+        session=session,
+        round=number,
+        launch=launch,
+        started=date_of(datetime.now(timezone.utc)),
+        harness=HarnessInfo(
+            name=NAME,
+            version=version("care-mobile") or "unknown",
+            language=f"Python {platform.python_version()}",
+        ),
+        clock=Clock(name="time.perf_counter_ns", resolution_ns=resolution_ns),
+        machine=machine,
+        readings=readings,
+    )
+
+
+class NewerPlanError(Exception):
+    """A plan of a later minor version asks for something that is not known here."""
+
+    def __init__(self, session: str, problem: str) -> None:
+        super().__init__(f"{problem}; update care-mobile where the harness runs")
+        self.session = session
+
+
+class _Minor(Contract):
+    """What is read of such a plan, to answer it."""
+
+    minor: int
+    session: Id
+
+
 def read_plan(file: Path) -> Plan:
-    """Raises UsageError: if there is none, or it is of another protocol."""
+    """The plan in a file.
+
+    Raises:
+        UsageError: if there is none, or it is of another protocol.
+        NewerPlanError: if a later version of this protocol asks for what is not known here.
+    """
     again = "name a plan that care-bench wrote"
+    content = b""
     try:
         content = read_small(file, MAX_PLAN_BYTES)
         _check_protocol(json.loads(content))
         return Plan.model_validate_json(content)
     except ValidationError as error:
+        newer = _newer(content)
+        if newer is not None and error.errors()[0]["type"] in _UNKNOWN_WORD:
+            raise NewerPlanError(newer.session, first_problem(error)) from error
         raise UsageError(f"{file}: {first_problem(error)}", again) from error
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}", again) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is no JSON: {error}", again) from error
+
+
+_UNKNOWN_WORD = ("enum", "literal_error")
+
+
+def _newer(content: bytes) -> _Minor | None:
+    try:
+        found = _Minor.model_validate_json(content)
+    except ValidationError:
+        return None
+    return found if found.minor > MINOR else None
 
 
 def _check_protocol(content: object) -> None:
