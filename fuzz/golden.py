@@ -200,6 +200,33 @@ def _script_file(folder: Path) -> Path:
     return path
 
 
+_HARNESS_SCRIPT = {
+    "latencies_ns": {"a": [1000, 1100], "*": [2000]},
+    "seed": 3,
+    "offset_permille": 20,
+    "noise_permille": 5,
+    "drift_permille_per_second": 10,
+    "outliers": {"every": 7, "factor_permille": 4000},
+    "temperatures_millidegrees": [30000, 31000],
+    "world": [
+        {"kind": "throttle", "block": 1, "factor_permille": 1500, "thermal": "severe"},
+        {"kind": "busy", "round": 0, "block": 0, "last_round": 3, "factor_permille": 1200},
+        {"kind": "sensor", "sensor": "battery", "value": 800, "state": "charging"},
+        {"kind": "placement", "cell": "a", "placement": {"npu": 9}, "unit": "npu"},
+        {"kind": "control-drift", "block": 0, "factor_permille": 1100, "attempts": 1},
+        {"kind": "wrong-answers", "cell": "a"},
+        {"kind": "cell-fails", "round": 1, "block": 1, "cell": "b"},
+    ],
+    "faults": [{"kind": "crash", "round": 5, "block": 1}],
+}
+
+
+def _harness_script(folder: Path) -> Path:
+    path = folder / "harness-script.json"
+    path.write_text(json.dumps(_HARNESS_SCRIPT))
+    return path
+
+
 def journal_key() -> Key:
     """What the golden journal belongs to."""
     subject = SubjectKey(integrity="a" * 64, runtime="onnxruntime", version="1")
@@ -281,6 +308,7 @@ _MAKERS: dict[str, Callable[[Path], Path]] = {
     "manifest": _manifest_file,
     "plan": _plan_file,
     "script": _script_file,
+    "harness-script": _harness_script,
     "journal": _journal,
     "classes": _labels,
     "checkpoint": _checkpoint,

@@ -50,6 +50,24 @@ def _script(path: Path) -> None:
     ScriptDevice(path).check(plan(path.with_name("bundle"), path.parent))
 
 
+def _harness_script(path: Path) -> None:
+    from care_mobile.bench.harness.script import read_script
+    from care_mobile.bench.harness.scripted import Known, play
+    from care_mobile.bench.protocol.plan import Plan
+    from care_mobile.bench.protocol.reading import read_round
+
+    # What it does to its process it would do to this one.
+    script = read_script(path).model_copy(update={"faults": ()})
+    plan = Plan.model_validate_json((PROTOCOL / "plan.json").read_bytes())
+    output = path.with_name("round.jsonl")
+    output.unlink(missing_ok=True)
+    for planned in plan.rounds[:2]:
+        play(script, plan, planned, "launch-1", output, Known({}, path.parent, 10))
+        if not read_round(output, plan, planned, "launch-1").ended:
+            raise AssertionError("a scripted round has no end")
+        output.unlink()
+
+
 def _journal(path: Path) -> None:
     from care_mobile.evaluation.journal import keeping
 
@@ -136,6 +154,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     "manifest": _manifest,
     "plan": _plan,
     "script": _script,
+    "harness-script": _harness_script,
     "journal": _journal,
     "classes": _classes,
     "checkpoint": _checkpoint,
