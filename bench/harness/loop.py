@@ -17,6 +17,8 @@ from care_mobile.text import shortened, visible
 from ..protocol.arithmetic import burst_iterations
 from ..protocol.base import MAX_DETAIL
 from ..protocol.events import (
+    MAX_ANSWERS,
+    Answer,
     Block,
     CellBurst,
     Checked,
@@ -125,7 +127,7 @@ class _Running:
             return
         self._tools.emit(Loaded, cell=cell, **vars(loaded.facts))
         for code, detail in loaded.notes:
-            self._tools.emit(Note, code=code, detail=detail, cell=cell)
+            self._tools.emit(Note, code=code, detail=_line(detail), cell=cell)
         self._living[cell] = loaded
         for probe in self._judged(cell):
             if cell in self._living:
@@ -133,7 +135,7 @@ class _Running:
 
     def _check(self, cell: int, probe: Probe, moment: Literal["before", "after"]) -> None:
         loaded = self._living[cell]
-        answers = self._attempt(cell, "inference-failed", lambda: loaded.answers(probe))
+        answers = self._attempt(cell, "inference-failed", lambda: _few(loaded.answers(probe)))
         if answers is not None:
             self._tools.emit(
                 Checked, cell=cell, probe=probe.name, moment=moment, answers=tuple(answers)
@@ -274,4 +276,16 @@ class _Running:
 def _detail(error: BaseException) -> str:
     """An error in a line for people."""
     kind = "" if isinstance(error, CareError | CellFailure) else f"{type(error).__name__}: "
-    return shortened(visible(" ".join(f"{kind}{error}".split())), MAX_DETAIL)
+    return _line(f"{kind}{error}")
+
+
+def _line(text: str) -> str:
+    return shortened(visible(" ".join(text.split())), MAX_DETAIL)
+
+
+def _few(answers: list[Answer]) -> list[Answer]:
+    if len(answers) > MAX_ANSWERS:
+        raise CellFailure(
+            "not-supported", f"it has {len(answers)} outputs, and an event holds {MAX_ANSWERS}"
+        )
+    return answers

@@ -29,10 +29,10 @@ def describe_machine() -> Machine:
     return Machine(
         model=model,
         reality=_reality(model),
-        os=_name(_os()),
-        os_build=_name(f"{platform.system()} {platform.release()}"),
-        architecture=_name(platform.machine()),
-        soc=_name(_soc()),
+        os=plain(_os()),
+        os_build=plain(f"{platform.system()} {platform.release()}"),
+        architecture=plain(platform.machine()),
+        soc=plain(_soc()),
         cores=len(usable_cores()),
         memory_bytes=_memory_bytes(),
     )
@@ -62,16 +62,16 @@ def sysctl(name: str) -> str | None:
     return told("/usr/sbin/sysctl", "-n", name)
 
 
-def _name(text: str | None) -> str:
+def plain(text: str | None) -> str:
     """As the protocol takes names: one line of what is seen."""
-    plain = "".join(c if c.isprintable() else " " for c in text or "")
-    return " ".join(plain.split())[:_LONGEST]
+    seen = "".join(c if c.isprintable() else " " for c in text or "")
+    return " ".join(seen.split())[:_LONGEST]
 
 
 def _model() -> str:
     if sys.platform == "darwin":
-        return _name(sysctl("hw.model"))
-    return _name(read_text(DMI / "product_name") or read_text(DEVICE_TREE))
+        return plain(sysctl("hw.model"))
+    return plain(read_text(DMI / "product_name") or read_text(DEVICE_TREE))
 
 
 def _os() -> str:

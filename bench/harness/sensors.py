@@ -6,11 +6,11 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..protocol.events import MAX_READINGS, Reading
-from .machine import CPUS, read_text, told
+from .machine import CPUS, plain, read_text, told
 from .pinning import usable_cores
 
 STAT = Path("/proc/stat")
@@ -30,41 +30,46 @@ class Sensors:
 
     def look(self, at_ns: int) -> tuple[Reading, ...]:
         """One look at everything, at most as many readings as an event holds."""
-        found = [
-            *_temperatures(at_ns),
-            self._thermal(at_ns),
-            *_battery(at_ns),
-            *_memory(at_ns),
-            *_load(at_ns),
-            *_steal(at_ns),
-            *_frequency(at_ns),
-        ]
+        sensors = (
+            _temperatures, self._thermal, _battery, _memory, _load, _steal, _frequency
+        )  # fmt: skip
+        found = [reading for sensor in sensors for reading in _read(sensor, at_ns)]
         return tuple(found[-MAX_READINGS:])
 
-    def _thermal(self, at_ns: int) -> Reading:
+    def _thermal(self, at_ns: int) -> Iterator[Reading]:
         """Linux counts how often the processor slowed down for its heat, on some; else nobody
         knows, which is not nominal."""
         if sys.platform == "darwin":
-            return _state(at_ns, "thermal", _mac_thermal(told("/usr/bin/pmset", "-g", "therm")))
+            yield _state(at_ns, "thermal", _mac_thermal(told("/usr/bin/pmset", "-g", "therm")))
+            return
         before, self._throttled = self._throttled, _throttle_count()
         if self._throttled is None or before is None:
-            return _state(at_ns, "thermal", "unknown")
-        return _state(at_ns, "thermal", "moderate" if self._throttled > before else "nominal")
+            yield _state(at_ns, "thermal", "unknown")
+        else:
+            yield _state(at_ns, "thermal", "moderate" if self._throttled > before else "nominal")
+
+
+def _read(sensor: Callable[[int], Iterator[Reading]], at_ns: int) -> list[Reading]:
+    """What a sensor gives; nothing if it is broken, which ends no round."""
+    try:
+        return list(sensor(at_ns))
+    except Exception:  # drivers and psutil raise anything
+        return []
 
 
 def still(at_ns: int) -> tuple[Reading, ...]:
     """What is read once per launch: the host's name and the governor."""
     governor = read_text(_frequencies() / "scaling_governor")
     told = {"host": platform.node(), "governor": governor}
-    return tuple(_state(at_ns, kind, state) for kind, state in told.items() if state)
+    return tuple(_state(at_ns, kind, plain(state)) for kind, state in told.items() if state)
 
 
 def resident_bytes() -> int | None:
     """Memory of this process."""
-    text = read_text(STATM)
-    if text is not None:
-        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
     try:
+        text = read_text(STATM)
+        if text is not None:
+            return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
         import psutil
 
         return int(psutil.Process().memory_info().rss)

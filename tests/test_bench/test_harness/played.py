@@ -51,6 +51,8 @@ class Stage:
         self._done: dict[int, int] = {}
         self.load_failures: dict[int, BaseException] = {}
         self.answer_failures: dict[int, BaseException] = {}
+        self.outputs = 1
+        self.note = ""
 
     def clock(self) -> int:
         self.now += TICK_NS
@@ -81,7 +83,7 @@ class Stage:
         def answers(probe: Probe) -> list[Answer]:
             if index in self.answer_failures:
                 raise self.answer_failures[index]
-            return [Answer(name="x", dtype="uint8", shape=(1,), data="AA==")]
+            return [Answer(name="x", dtype="uint8", shape=(1,), data="AA==")] * self.outputs
 
         facts = LoadFacts(kind=kind, load_ns=7, engine=Engine(name="noop", version="1"))
         return LoadedCell(
@@ -89,7 +91,7 @@ class Stage:
             infer=lambda: self.infer(index),
             answers=answers,
             enter=lambda: self.entered.append(index),
-            notes=(("told", f"of cell {index}"),),
+            notes=(("told", self.note or f"of cell {index}"),),
         )
 
     def play(self, plan: Plan, file: Path, number: int = 0) -> RoundFile:

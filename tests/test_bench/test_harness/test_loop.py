@@ -215,7 +215,25 @@ def test_a_cell_without_answers(bench: Bench) -> None:
     assert (failed.cell, failed.code, failed.detail) == (0, "inference-failed", "ValueError: no")
 
 
-@settings(max_examples=40, deadline=None)
+def test_more_outputs_than_an_event_holds(bench: Bench) -> None:
+    stage = Stage()
+    stage.outputs = 65
+    found = play(bench, plan_of(bench), stage)
+    assert [(f.cell, f.code) for f in of(Failed, found)] == [
+        (1, "not-supported"),
+        (0, "not-supported"),
+    ]
+
+
+def test_notes_of_any_length(bench: Bench) -> None:
+    stage = Stage()
+    stage.note = "a\n\x1b" * 5000
+    found = play(bench, plan_of(bench), stage)
+    assert {len(n.detail) for n in of(Note, found)} == {2000}
+    assert all(n.detail.isprintable() for n in of(Note, found))
+
+
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_whatever_fails_whenever(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     """Any inference of any cell may fail: the file keeps the protocol, the others go on."""

@@ -124,6 +124,31 @@ def test_battery(
     assert seen("battery", sensors.Sensors().look(0)) == []
 
 
+def test_sensors_that_are_broken_end_no_round(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises() -> Any:
+        raise RuntimeError("a driver")
+
+    put(system / "statm", "garbage")
+    put(system / "stat", "cpu a b c d e f g h i\n")
+    (system / "hwmon" / "hwmon0").mkdir(parents=True)
+    (system / "power" / "BAT0").mkdir(parents=True)
+    label = SimpleNamespace(label="a\nb", current=1.0)
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: {"chip": [label]}, raising=False)
+    monkeypatch.setattr(psutil, "sensors_battery", raises, raising=False)
+    found = sensors.Sensors().look(0)
+    assert {r.kind for r in found} == {"thermal", "load"}
+
+
+def test_a_host_with_an_odd_name(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors.platform, "node", lambda: "a\x1b[2Jb\n" + "c" * 999)
+    ((_, _, state),) = seen("host", sensors.still(0))
+    assert state is not None
+    assert state.isprintable()
+    assert len(state) <= 255
+
+
 def test_once_per_launch(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensors.platform, "node", lambda: "a-host")
     assert seen("governor", sensors.still(0)) == []
@@ -160,7 +185,7 @@ def test_a_mac(monkeypatch: pytest.MonkeyPatch, report: str | None, state: str) 
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(sensors, "told", lambda *command: report)
     looks = sensors.Sensors()
-    assert looks._thermal(3) == Reading(at_ns=3, kind="thermal", state=state)
+    assert list(looks._thermal(3)) == [Reading(at_ns=3, kind="thermal", state=state)]
 
 
 def test_cores_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
