@@ -120,6 +120,8 @@ class Progress:
         self._launched_ns = self.clock()
 
     def _land(self, event: Landed) -> None:
+        if self._round is not None:
+            self._steps = self._planned_steps()
         if event.status is RoundStatus.COMPLETED:
             self.landed += 1
             self._took_ns.append(self.clock() - self._launched_ns)
@@ -184,28 +186,24 @@ class Progress:
             self.thermal = states[-1]
 
     def __rich__(self) -> RenderableType:
-        lines: list[RenderableType] = [self._bar(), Text("  ".join(self._facts()))]
-        lines += [Text(line) for line in self._figures()]
-        return Group(*lines)
+        lines = [self.phase, "  ".join(self._facts()), *self._figures()]
+        texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines if line]
+        return Group(self._bar(), *texts)
 
     def _bar(self) -> RenderableType:
-        grid = rich.table.Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True)
-        grid.add_column(width=24)
-        grid.add_column(no_wrap=True, overflow="ellipsis")
         where = "" if self.plan is None else f"round {(self.number or 0) + 1}"
         of = "" if self.plan is None else f" of {len(self.plan.rounds)}"
-        bar = ProgressBar(total=1.0, completed=self.share(), width=24)
-        grid.add_row(Text(f"{where}{of}"), bar, Text(self.phase))
+        grid = rich.table.Table.grid(padding=(0, 1))
+        grid.add_row(Text(where + of), ProgressBar(total=1.0, completed=self.share(), width=40))
         return grid
 
     def _facts(self) -> Iterator[str]:
         left = self.left_ns()
-        if left is not None:
+        if left is not None and left >= 1_000_000_000:
             yield f"about {seconds(left)} left"
         if self.temperature_mdeg is not None:
             yield f"{self.temperature_mdeg / 1000:.1f} °C"
-        if self.thermal is not None:
+        if self.thermal not in (None, "unknown"):
             yield f"thermal {self.thermal}"
         if self.rejected:
             yield f"{counted(self.rejected, 'block')} rejected"

@@ -7,10 +7,9 @@ from golden_files import check_golden
 from rich.console import Console
 
 from care_mobile.bench.protocol.base import Contract
-from care_mobile.bench.protocol.events import Block, Failed, Hello, SustainedRun
+from care_mobile.bench.protocol.events import Block, Failed, Hello, SustainedRun, Warm
 from care_mobile.bench.protocol.plan import Phase, Plan
 from care_mobile.bench.protocol.record import (
-    Closed,
     Landed,
     Launched,
     RecordKind,
@@ -21,7 +20,7 @@ from care_mobile.bench.protocol.record import (
 from care_mobile.bench.report.live import live
 from care_mobile.bench.report.progress import Progress
 
-from ..sessions import DATE, both, landing, plan_of, reading, rejecting, session_of
+from ..sessions import DATE, both, cell_of, landing, plan_of, reading, rejecting, session_of
 
 
 class Clock:
@@ -85,10 +84,10 @@ def test_the_share_never_goes_back_and_ends_at_1() -> None:
     shares = []
     for line in lines_of(plan):
         progress.saw(line)
-        if not isinstance(line, Closed | Landed):
-            shares.append(progress.share())
+        shares.append(progress.share())
     assert shares == sorted(shares)
-    assert shares[-1] > 0.95
+    assert shares[-1] == 1
+    assert len(set(shares)) > 20
 
 
 def test_what_is_left_is_told_after_a_round() -> None:
@@ -115,6 +114,15 @@ def test_lost_rounds_and_failures_are_told() -> None:
     assert "failed: tiny-1: load-failed" in drawn(progress)
     progress.saw(Failed(n=0, at_ns=0, code="out-of-memory"))
     assert "failed: the launch: out-of-memory" in drawn(progress)
+
+
+def test_every_line_fits_however_long_a_name_is() -> None:
+    lines = lines_of(plan_of((cell_of(0, label="x" * 200),)))
+    for upto in (until(lines, Warm, 1), lines):
+        text = drawn(after(upto), width=60).splitlines()
+        assert text[0].startswith("round ")
+        assert all(len(line) <= 60 for line in text)
+        assert len(text) <= 4
 
 
 def test_cooling_down_is_told() -> None:
