@@ -35,7 +35,7 @@ STEP_SIDE = 3
 
 
 @dataclass(frozen=True)
-class Summary:
+class SampleSummary:
     """`mad_ns` is the median absolute deviation from the median."""
 
     count: int
@@ -48,7 +48,7 @@ class Summary:
     p99_ns: float | None
 
 
-def summarize(samples_ns: Sequence[int]) -> Summary:
+def summarize(samples_ns: Sequence[int]) -> SampleSummary:
     """Summary of at least one sample; percentiles interpolate linearly.
 
     Raises:
@@ -59,7 +59,7 @@ def summarize(samples_ns: Sequence[int]) -> Summary:
     values = np.asarray(samples_ns, np.float64)
     p10, middle, p90, p95, p99 = (float(v) for v in np.percentile(values, (10, 50, 90, 95, 99)))
     tails = len(values) >= TAIL_SAMPLES
-    return Summary(
+    return SampleSummary(
         count=len(values),
         median_ns=middle,
         p10_ns=p10,
@@ -80,7 +80,7 @@ class Latency:
     low_ns: float | None
     high_ns: float | None
     rounds: int
-    samples: Summary
+    samples: SampleSummary
     """Of the inferences of all rounds together: spread, not evidence."""
 
 

@@ -30,7 +30,7 @@ from care_mobile.requirements import tool_versions, version
 
 from . import measuring
 from .figures import ratio
-from .measuring import Amount, OnStep, Taken, latency, measure, taken, the_cpu
+from .measuring import Amount, OnStep, Taken, latency, measure_bundles, taken, the_cpu
 from .results import Latency, Ratio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -209,7 +209,7 @@ def _measure(
         if paths:
             gated = request.limit is None
             amount = Amount(request.launches, BLOCKS, ITERATIONS, gated)
-            outcome = measure(paths, request.output, amount, lambda what, _: on_step(what))
+            outcome = measure_bundles(paths, request.output, amount, lambda what, _: on_step(what))
             found |= {each.name: each for each in taken(outcome).values()}
     return found
 

@@ -32,7 +32,7 @@ from .measuring import (
     OnStep,
     Taken,
     latency,
-    measure,
+    measure_bundles,
     samples_ns,
     taken,
     the_cpu,
@@ -119,7 +119,7 @@ def _contest(request: CompareRequest, subject: Subject, target: str, on_step: On
         request.output / "bundles",
         lambda what, share: on_step(what, share / 2),
     )
-    outcome = measure(
+    outcome = measure_bundles(
         [entry.path for entry in entries],
         request.output,
         Amount(request.launches, request.blocks, request.iterations, gated=not request.quick),

@@ -50,7 +50,7 @@ def the_cpu() -> int:
     return max(usable_cpus())
 
 
-def measure(
+def measure_bundles(
     bundles: Sequence[Path], output: Path, amount: Amount, on_step: OnStep
 ) -> SessionOutcome:
     """Measure bundles in one session; its record stays in `output`/records."""

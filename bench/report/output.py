@@ -22,7 +22,7 @@ from .terminal import print_view
 from .view import SessionView, SkippedView
 
 
-class Skipped(Protocol):
+class LeftOut(Protocol):
     """What the device cannot run, and why."""
 
     @property
@@ -39,7 +39,7 @@ class Outcome(Protocol):
     @property
     def file(self) -> Path: ...
     @property
-    def skipped(self) -> Sequence[Skipped]: ...
+    def skipped(self) -> Sequence[LeftOut]: ...
     @property
     def passed_over(self) -> Sequence[PassedOver]: ...
 

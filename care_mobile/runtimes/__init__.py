@@ -18,10 +18,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     OnnxDeclared(),
 )
 
-Session = LoadedModel
-"""The former name, for the desktop's first version, with which it goes."""
-
-__all__ = ["RUNTIMES", "LoadedModel", "Runtime", "RuntimeOptions", "Session", "get_runtime"]
+__all__ = ["RUNTIMES", "LoadedModel", "Runtime", "RuntimeOptions", "get_runtime"]
 
 
 def get_runtime(name: str) -> Runtime:
