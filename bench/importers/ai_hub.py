@@ -23,12 +23,13 @@ from .base import (
     ToldLaunch,
     ToldMachine,
     ToldSession,
+    check_launches,
     number,
 )
 from .yaml_values import yaml_value
 
 _TIME = "inference_time_milliseconds"
-_MARK = re.compile(r"^precisions:\s*$", re.MULTILINE)
+_MARK = re.compile(r"^precisions:[ \t\r]*$", re.MULTILINE)
 _VERSIONS = ("tflite", "onnx_runtime", "qairt")
 _UNITS = {"npu": Unit.NPU, "gpu": Unit.GPU, "cpu": Unit.CPU}
 
@@ -42,6 +43,7 @@ def _read(source: Source) -> tuple[ToldSession, ...]:
     devices: dict[str, list[ToldLaunch]] = {}
     for device, launch in _rows(value["precisions"]):
         devices.setdefault(device, []).append(launch)
+        check_launches(max(len(devices), len(devices[device])))
     if not devices:
         raise ForeignFileError("it holds no latency", "language models are not read")
     return tuple(

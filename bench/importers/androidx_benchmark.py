@@ -20,6 +20,7 @@ from .base import (
     ToldLaunch,
     ToldMachine,
     ToldSession,
+    check_samples,
     number,
     text,
     whole,
@@ -73,6 +74,7 @@ def _measured(one: dict[str, Any]) -> Measured:
     label = f"{group.rpartition('.')[2]}.{name}" if group else name
     if one.get("params"):
         label += f" {', '.join(f'{k}={text(v)}' for k, v in one['params'].items())}"
+    check_samples(len(metric["runs"]))
     repeats = whole(one.get("repeatIterations"), 2**31)
     warm_ups = one.get("warmupIterations")
     told = {f: number(metric[k]) for k, f in _FIELDS.items() if metric.get(k) is not None}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..protocol.base import MAX_ITERATIONS, MAX_ROUNDS
 from ..protocol.events import Reading, Reality
 from ..protocol.foreign import Lack
 from ..protocol.plan import Unit
@@ -40,10 +41,10 @@ class Source:
 
     @cached_property
     def lines(self) -> list[str]:
-        """The beginning of each line; none if there are too many."""
+        """The lines, of long ones the beginning and an ellipsis; none if there are too many."""
         if self.content.count(b"\n") > _MAX_LINES:
             return []
-        return [line[:_MAX_LINE].strip() for line in self.text.split("\n")]
+        return [_begun(line) for line in self.text.split("\n")]
 
     @cached_property
     def json(self) -> Any:
@@ -133,6 +134,30 @@ class Format:
     origin: str
     recognise: Callable[[Source], bool]
     read: Callable[[Source], tuple[ToldSession, ...]]
+
+
+def _begun(line: str) -> str:
+    return line.strip() if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
+
+
+def check_launches(count: int) -> None:
+    """Before anything is made of them.
+
+    Raises:
+        ForeignFileError: if there are more than a record holds.
+    """
+    if count > MAX_ROUNDS:
+        raise ForeignFileError(f"it has more than {MAX_ROUNDS} launches", "split the file")
+
+
+def check_samples(count: int) -> None:
+    """Before anything is made of them.
+
+    Raises:
+        ForeignFileError: if there are more than a burst holds.
+    """
+    if count > MAX_ITERATIONS:
+        raise ForeignFileError(f"it has more than {MAX_ITERATIONS} inferences", "shorten it")
 
 
 def number(value: object) -> float:

@@ -19,6 +19,7 @@ from .base import (
     Source,
     ToldLaunch,
     ToldSession,
+    check_launches,
     number,
 )
 
@@ -58,6 +59,7 @@ def _read(source: Source) -> tuple[ToldSession, ...]:
     whole = False
     for line in map(_plain, source.lines):
         if line == _START and whole:
+            check_launches(len(parts) + 1)
             parts.append([])
             whole = False
         whole = whole or line.startswith(_TIMINGS)

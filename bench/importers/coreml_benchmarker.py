@@ -19,6 +19,7 @@ from .base import (
     Source,
     ToldLaunch,
     ToldSession,
+    check_samples,
     number,
 )
 
@@ -60,6 +61,7 @@ def _recognise(source: Source) -> bool:
 def _read(source: Source) -> tuple[ToldSession, ...]:
     found = _dumped(source) or _printed(source)
     predicted = next((found[key] for key in _PREDICT if key in found), None)
+    check_samples(0 if predicted is None else len(predicted["samples"]))
     samples = [] if predicted is None else [number(ms) for ms in predicted["samples"]]
     if predicted is None or not samples:
         raise ForeignFileError("it holds no predictions", "dump what benchmark_predict returns")
@@ -90,6 +92,7 @@ def _printed(source: Source) -> dict[str, Any]:
         kind = "load" if "load" in " ".join(before).lower() else "predict"
         if kind in found:
             raise ForeignFileError(f"it holds two measurements of kind {kind}", "keep one of them")
+        check_samples(text.count(",", begin, end))
         values = text[begin + len(_SAMPLES) : end].split(",")
         found[kind] = {"samples": [float(v) for v in values if v.strip()], "statistics": None}
         place = end

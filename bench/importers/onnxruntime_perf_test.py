@@ -20,6 +20,8 @@ from .base import (
     Source,
     ToldLaunch,
     ToldSession,
+    check_launches,
+    check_samples,
     number,
 )
 
@@ -53,6 +55,7 @@ def _read_text(source: Source) -> tuple[ToldSession, ...]:
     for line in source.lines:
         starts = line.startswith(_STARTS)
         if started and (starts or _THREADS.match(line) or _PROVIDER.match(line)):
+            check_launches(len(parts) + 1)
             parts.append([])
             started = False
         started = started or starts
@@ -113,12 +116,11 @@ def _times(source: Source) -> bool:
 
 
 def _read_times(source: Source) -> tuple[ToldSession, ...]:
-    launches = [
-        ToldLaunch(
-            (Measured(label=label, engine=ENGINE, samples_ns=tuple(samples)),), readings=_peak(peak)
-        )
-        for label, samples, peak in _processes(source.lines, source.name)
-    ]
+    launches: list[ToldLaunch] = []
+    for label, samples, peak in _processes(source.lines, source.name):
+        check_launches(len(launches) + 1)
+        measured = Measured(label=label, engine=ENGINE, samples_ns=tuple(samples))
+        launches.append(ToldLaunch((measured,), readings=_peak(peak)))
     return (ToldSession(launches=tuple(launches)),)
 
 
@@ -139,6 +141,7 @@ def _processes(lines: list[str], name: str) -> Iterator[tuple[str, list[float], 
             raise ForeignFileError(f"line {place + 1} is out of order", "run it again")
         label, peak = found[1] or name, float(found[3])
         samples.append(float(found[2]) * 1e9)
+        check_samples(len(samples))
     yield label, samples, peak
 
 

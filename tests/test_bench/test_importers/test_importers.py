@@ -298,6 +298,8 @@ def _text(text: str) -> Callable[[Path], None]:
 AI_HUB = "precisions:\n  f:\n    components:\n      c:\n        performance_metrics:\n"
 PERF = "Session creation time cost: {} s\nMin Latency: {} s\n"
 CSV = "m,{},1,1,0\n"
+LITERT = "Inference timings in us: Inference (avg): 1\n"
+DEVICE = "          {}:\n            r: {{job_status: x}}\n"
 
 
 @pytest.mark.parametrize(
@@ -324,6 +326,10 @@ CSV = "m,{},1,1,0\n"
         (_text(CSV.format("0.1") + "what"), "line 2"),
         (_text(CSV.format("0.1") + "m,0.1,1,1,2\n"), "out of order"),
         (_text(CSV.format("0.1") * 1001), "1000 launches"),
+        (_text(PERF.format("1", "1") * 1001), "1000 launches"),
+        (_text(f"STARTING!\n{LITERT}" * 1001), "1000 launches"),
+        (_text(AI_HUB + DEVICE.format("D") + "".join(map(DEVICE.format, range(1000)))), "1000 la"),
+        (_text('{"samples": [' + "1," * 1_000_000 + '1], "statistics": null}'), "inferences"),
         (_text("".join(f"m{i},0.1,1,1,0\n" for i in range(300))), "256 things"),
         (_text("Inference timings in us: x"), "benchmark_model"),
         (_text("Inference timings in us: Inference (avg): inf"), "finite"),
