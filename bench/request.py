@@ -24,6 +24,7 @@ from care_mobile.selection import PassedOver
 
 from .checking import judge_of
 from .devices import Device, get_device
+from .devices.functional import SETTINGS as FUNCTIONAL
 from .journal import Journal, new_journal, old_journal
 from .locks import device_lock
 from .planning import CellRequest, Planned, facts_of, make_plan
@@ -31,7 +32,7 @@ from .presets import Settings, get_preset
 from .protocol.base import MAX_BLOCKS, MAX_CELLS, MAX_ITERATIONS, MAX_ROUNDS, MAX_THREADS
 from .protocol.plan import Burst, Cell, Role, Unit
 from .protocol.reading import RecordError, read_session
-from .protocol.record import Resumed, Session, SessionOpened
+from .protocol.record import RecordKind, Resumed, Session, SessionOpened
 from .session import On, Running, new_session_id, now
 
 
@@ -145,6 +146,8 @@ def run_session(request: SessionRequest, on: On, waiting: Waiting) -> SessionOut
     settings = _settings(request)
     device = _available(request.device)
     _check_device_reads(request, device)
+    if device.kind is RecordKind.FUNCTIONAL:
+        settings = _answers_alone(request, device)
     opened, skipped = _usable(device, _find(request))
     requests = _cells(request, device, opened)
     session = new_session_id()
@@ -278,6 +281,32 @@ def _settings(request: SessionRequest) -> Settings:
     if not request.gated:
         gate = gate.model_copy(update={"control_drift_permille": None})
     return replace(settings, burst=burst, gate=gate)
+
+
+_OF_LATENCIES = {
+    "preset": "preset",
+    "rounds": "rounds",
+    "blocks": "blocks",
+    "iterations": "iterations",
+    "single": "single",
+    "gate": "no-gate",
+    "gated": "no-gate",
+    "engines": "also",
+    "also": "also",
+}
+"""Options by what a request or the command line calls them."""
+
+
+def _answers_alone(request: SessionRequest, device: Device) -> Settings:
+    """Of a device that times nothing."""
+    for name, option in _OF_LATENCIES.items():
+        if name in request.given:
+            raise UsageError(
+                f"--{option} does nothing on the device {device.name}, which tells answers and no "
+                "latency",
+                "leave it out",
+            )
+    return FUNCTIONAL
 
 
 def _check_counts(request: SessionRequest) -> None:

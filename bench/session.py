@@ -15,7 +15,7 @@ from .journal import Journal
 from .protocol.base import Contract, date_of
 from .protocol.events import EVENTS, Checked, Event, Failed, Reading
 from .protocol.plan import Plan, Round, Thermal
-from .protocol.reading import ProtocolError, parse, read_round
+from .protocol.reading import ProtocolError, open_regular, parse, read_round
 from .protocol.record import Closed, Landed, Launched, RoundStatus, Waited
 
 On = Callable[[Contract], None]
@@ -163,7 +163,7 @@ class _Tail:
         self._rest = b""
 
     def __call__(self, file: Path) -> None:
-        with suppress(OSError), file.open("rb") as stream:
+        with suppress(OSError), open_regular(file) as stream:
             stream.seek(self._read)
             piece = stream.read(_PIECE)
             self._read += len(piece)

@@ -8,7 +8,9 @@ from pathlib import Path
 from care_mobile.errors import UsageError, unknown_name
 
 from .desktop import DesktopDevice
+from .functional import InterpreterDevice
 from .process import ProcessDevice
+from .qemu import QemuDevice
 from .script import ScriptDevice
 from .station import Device
 
@@ -21,6 +23,12 @@ def _desktop(which: str) -> Device:
     return DesktopDevice()
 
 
+def _interpreter(which: str) -> Device:
+    if which:
+        raise UsageError("there is one interpreter", "write --device interpreter")
+    return InterpreterDevice()
+
+
 def _scripted(which: str) -> Device:
     if not which:
         raise UsageError("a scripted device needs its script", "write --device scripted=FILE")
@@ -31,6 +39,8 @@ DEVICES: dict[str, Callable[[str], Device]] = {
     DesktopDevice.name: _desktop,
     ProcessDevice.name: ProcessDevice,
     ScriptDevice.name: _scripted,
+    InterpreterDevice.name: _interpreter,
+    QemuDevice.name: QemuDevice,
 }
 """How to make each device from what follows `name=` on the command line."""
 

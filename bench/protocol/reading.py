@@ -7,11 +7,12 @@ has been shown not to be.
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ConfigDict, ValidationError
 
@@ -74,6 +75,20 @@ class _Version(_Head):
     record: int = RECORD_VERSION
 
 
+def open_regular(file: Path) -> BinaryIO:
+    """To read a file that somebody else made, who may put a pipe in its place at any moment: one
+    is neither waited for nor read.
+
+    Raises:
+        OSError: if it cannot be read or is no regular file, which may never end.
+    """
+    handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
+    return os.fdopen(handle, "rb")
+
+
 def lines_of(file: Path, most_bytes: int) -> Iterator[tuple[bytes, bool]]:
     """Lines without their ends, and whether each was ended; never more than a line in memory.
 
@@ -82,9 +97,7 @@ def lines_of(file: Path, most_bytes: int) -> Iterator[tuple[bytes, bool]]:
         OSError: if it cannot be read or is no regular file, which may never end.
     """
     total = 0
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(file))
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         while line := stream.readline(MAX_LINE_BYTES + 1):
             total += len(line)
             if len(line) > MAX_LINE_BYTES or total > most_bytes:
@@ -107,11 +120,9 @@ def parse(line: bytes, kinds: dict[str, type[Any]]) -> Any | None:
 
 def last_event(file: Path) -> str:
     """The word in `event` of the last line that was ended; empty if there is none."""
-    if not file.is_file():
-        return ""  # a pipe would be waited for
     try:
-        with file.open("rb") as stream:
-            stream.seek(max(0, file.stat().st_size - _TAIL_BYTES))
+        with open_regular(file) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
             tail = stream.read(_TAIL_BYTES)
     except OSError:
         return ""

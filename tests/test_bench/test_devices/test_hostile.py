@@ -16,6 +16,7 @@ from care_mobile.bench.devices.station import Flight
 from care_mobile.bench.protocol.plan import Burst
 from care_mobile.bench.protocol.reading import ProtocolError, read_round
 from care_mobile.bench.protocol.record import RoundStatus
+from care_mobile.bench.session import _Tail
 
 from ..test_harness.scripts import LAUNCH, make_plan, played
 
@@ -52,7 +53,7 @@ def program(body: str, whole: Path) -> list[str]:
 def fly(body: str, whole: Path, limits: Limits = LIMITS) -> tuple[Flight, str | None]:
     """How a round went, and what the reader says of its file."""
     with opened(ProcessStation, program(body, whole), PLAN, {}, limits) as station:
-        flight = station.launch(PLAN.rounds[0], LAUNCH, lambda file: None)
+        flight = station.launch(PLAN.rounds[0], LAUNCH, _Tail(lambda line: None))
         assert list(marked(LAUNCH)) == []
         return flight, verdict(flight)
 

@@ -15,7 +15,7 @@ from care_mobile.bench.protocol.record import RecordKind
 from care_mobile.bundle import Bundle, write_manifest, writing
 from care_mobile.errors import UsageError
 
-from ..conftest import _onnx_model
+from ..conftest import onnx_model
 from .functional import ask
 
 ROOT = os.environ.get("CARE_ARM64_ROOT") or str(Path(__file__).parents[3] / "build" / "arm64")
@@ -29,7 +29,7 @@ def bundle(folder: Path, least: float = 0.0) -> Path:
     """A Relu; its manifest says that the network answers no less than `least`."""
     path = folder / "relu"
     with writing(path) as partial:
-        (partial / "model.onnx").write_bytes(_onnx_model(8, 1))
+        (partial / "model.onnx").write_bytes(onnx_model(8, 1))
         image = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
         outputs = {"logits": np.maximum(image, np.float32(least))}
         probe = put_probe(partial, inputs={"image": image}, outputs=outputs)
