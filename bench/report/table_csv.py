@@ -82,7 +82,7 @@ _COLUMNS: tuple[tuple[str, Callable[[SessionView, RowView], Value]], ...] = (
     ("started", lambda v, r: v.started),
     ("kind", lambda v, r: v.kind.value),
     ("device", lambda v, r: v.device.kind),
-    ("machine", lambda v, r: v.machine.model if v.machine else None),
+    ("machine", lambda v, r: (v.machine.model or v.machine.soc) if v.machine else None),
     ("index", lambda v, r: r.index),
     ("cell", lambda v, r: r.label),
     ("role", lambda v, r: r.role.value),
