@@ -107,9 +107,13 @@ def tensor_bytes(array: AnyArray) -> bytes:
 
 
 def sampling_stride(count: int, most: int) -> int:
-    """The least stride that leaves at most `most` of `count` elements: also the protocol's, so that
-    what is stored and what is sent are the same places."""
-    return max(1, -(-count // most))
+    """The least stride that leaves at most `most` of `count` elements and has no divisor in common
+    with `count`: a multiple of the width would see one column only. It is also the protocol's, so
+    that what is stored and what is sent are the same places."""
+    stride = max(1, -(-count // most))
+    while stride > 1 and math.gcd(stride, count) > 1:
+        stride += 1
+    return stride
 
 
 def judge_answers(

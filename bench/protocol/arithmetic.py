@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import Enum
 
@@ -72,8 +73,15 @@ def drifted(before_ns: int, after_ns: int, permille: int) -> bool:
 
 
 def answer_stride(elements: int, limit: int) -> int:
-    """Of an output with so many elements every how manieth is sent, from the first."""
-    return max(1, (elements + limit - 1) // limit)
+    """Of an output with so many elements every how manieth is sent, from the first.
+
+    The least stride that leaves at most `limit` and has no divisor in common with the count: a
+    multiple of the width, say, would see one column only.
+    """
+    stride = max(1, (elements + limit - 1) // limit)
+    while stride > 1 and math.gcd(stride, elements) > 1:
+        stride += 1
+    return stride
 
 
 def control(iterations: int) -> int:

@@ -28,7 +28,14 @@ export function warmState(samples, elapsedNs, rules) {
 
 export const warmLatencyNs = (samples, window) => median(samples.slice(-window));
 export const drifted = (beforeNs, afterNs, permille) => compareDrift(beforeNs, afterNs, permille) > 0n;
-export const answerStride = (elements, most) => Math.max(1, floorDivide(elements + most - 1, most));
+
+const divisor = (a, b) => (b === 0 ? a : divisor(b, a % b));
+
+export function answerStride(elements, most) {
+  let stride = Math.max(1, floorDivide(elements + most - 1, most));
+  while (stride > 1 && divisor(elements, stride) > 1) stride += 1;
+  return stride;
+}
 
 export function burstIterations(latencyNs, targetNs, minIterations, maxIterations) {
   return Math.min(Math.max(floorDivide(targetNs, Math.max(latencyNs, 1)), minIterations), maxIterations);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from golden.protocol import vectors
@@ -121,4 +122,12 @@ def test_a_stride_keeps_within_the_limit_and_skips_no_more_than_needed(
 ) -> None:
     stride = answer_stride(elements, limit)
     assert -(-elements // stride) <= limit
-    assert stride == 1 or -(-elements // (stride - 1)) > limit
+    assert stride == 1 or math.gcd(stride, elements) == 1
+    least = max(1, -(-elements // limit))
+    assert all(math.gcd(skipped, elements) > 1 for skipped in range(max(least, 2), stride))
+
+
+def test_a_sample_sees_every_column_of_a_map() -> None:
+    width, height = 1024, 65_536
+    stride = answer_stride(width * height, 65_536)
+    assert {place % width for place in range(0, width * height, stride)} == set(range(width))
