@@ -35,6 +35,8 @@ from .script import (
 )
 from .tools import CellFailure, LoadedCell, LoadFacts
 
+ENGINES = ("script", "noop")
+"""What plans for scripts ask for; of `noop` the right answers are known."""
 H = TypeVar("H", bound=Happening)
 Known = Callable[[Cell, Probe], Sequence[Answer]]
 """The right answers of a cell on a probe."""
@@ -134,6 +136,10 @@ class Player:
 
     def load(self, index: int, cell: Cell, kind: LoadKind) -> LoadedCell:
         self._loads()
+        if cell.engine not in ENGINES:
+            raise CellFailure("no-engine", f"a script plays no {cell.engine}")
+        for probe in cell.probes[:1]:
+            self._known(cell, probe)  # what the loop would run on is there
         names = _names(cell)
         self._fail(names)
         self._clock.spend(self._script.load_ns, self._script.load_ns)

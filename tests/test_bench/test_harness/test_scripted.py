@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from care_mobile.bench.conformance import Outcome, run_conformance
 from care_mobile.bench.harness.script import Script
 from care_mobile.bench.harness.scripted import main
 from care_mobile.bench.protocol.events import (
@@ -300,3 +302,22 @@ def test_what_the_command_cannot_do_is_one_line(
     assert main(arguments) == status
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not Path("round.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_it_keeps_the_protocol_but_for_its_clock(tmp_path: Path) -> None:
+    """The clock is the script's: it is ahead of the host's, unless the machine is slow."""
+    (tmp_path / "script.json").write_text("{}")
+    command = [sys.executable, "-m", "care_mobile.bench.harness.scripted"]
+    found = run_conformance([*command, "--script", str(tmp_path / "script.json")])
+    wrong = {check.name for check in found.checks if check.outcome is not Outcome.KEPT}
+    assert wrong <= {"clock"}
+
+
+def test_an_engine_that_is_no_script_is_refused(tmp_path: Path) -> None:
+    plan = make_plan(blocks=1, burst=BURST)
+    first, second = plan.cells
+    cells = (first, second.model_copy(update={"engine": "onnxruntime"}))
+    found = played(tmp_path, script(), plan.model_copy(update={"cells": cells}))
+    assert [(f.cell, f.code) for f in of(found, Failed)] == [(1, "no-engine")]
+    assert len(samples(found, 0)) == 4
