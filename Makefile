@@ -3,6 +3,7 @@
 # make fuzz   damaged files through the real readers; FUZZ="--seconds 600 --seed 7" for longer
 # make arm64  an emulator and an Arm Python, for --device qemu-aarch64=build/arm64
 # make bench  speed against naive exports, into docs/performance.md; make precision: accuracy
+# make control  a bundle against itself, into docs/measuring.md; CONTROL="--sessions 20" for fewer
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,7 +12,7 @@ STAMP   = $(VENV)/.installed
 # torch comes first and by exact version: asked for as a range it may bring gigabytes of CUDA.
 TORCH   = torch==2.13.0
 
-.PHONY: arm64 bench demo fuzz precision test test-slow lint types format wheel clean
+.PHONY: arm64 bench control demo fuzz precision test test-slow lint types format wheel clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
@@ -40,6 +41,9 @@ bench: $(STAMP)
 precision: $(STAMP)
 	$(BIN)/python -m benchmarks.precision --output build/precision --readme README.md
 	cp build/precision/precision.md docs/precision.md
+
+control: $(STAMP)
+	$(BIN)/python -m benchmarks.control --output build/control --readme docs/measuring.md $(CONTROL)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m fuzz $(FUZZ)

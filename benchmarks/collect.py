@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +38,7 @@ from .measuring import (
 )
 from .operators import operator_times
 from .results import Comparison, Contest, Contestant, Role
+from .revision import revision
 
 PROFILED_RUNS = 20
 PROFILED_RUNS_QUICK = 3
@@ -82,7 +81,7 @@ def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None)
             contests.append(_contest(request, subject, target, step))
     return Comparison(
         command=request.command,
-        revision=_revision(),
+        revision=revision(),
         created=datetime.now(timezone.utc).replace(microsecond=0),
         seconds=round(time.monotonic() - started, 1),
         machine=describe_machine(),
@@ -199,15 +198,3 @@ def _pinned(cpu: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def _revision() -> str | None:
-    """The commit, None outside a repository."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command = [git, "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,14 +15,13 @@ from care_mobile.export.parity import ORDINARY
 from care_mobile.frozen import Frozen
 
 from .accuracy import Case, Precisions
+from .control_results import Control
 from .results import Comparison, Contest, Contestant, Figure, Ratio, Role, Verdict
 
 _NAMED = 6
 """Operators named where a figure is not reached."""
 _LEAST_SHARE = 0.01
 """Operators below this share of the network's time go into one row."""
-TABLE_BEGINS = "<!-- make precision: begin -->"
-TABLE_ENDS = "<!-- make precision: end -->"
 
 
 class OperatorRow(NamedTuple):
@@ -145,7 +145,27 @@ def trained_table(found: Precisions) -> str:
     return _render("trained.md", found)
 
 
-def place_of_table(path: Path) -> tuple[str, str]:
+def control(found: Control) -> str:
+    """The document of A/A sessions."""
+    return _render("control.md", found)
+
+
+def control_section(found: Control) -> str:
+    """What of it stands in `docs/measuring.md`."""
+    return _render("control_section.md", found)
+
+
+def ratio_of(log_ratio: float | None) -> str:
+    """`1.003`."""
+    return "-" if log_ratio is None else f"{math.exp(log_ratio):.3f}"
+
+
+def marks(command: str) -> tuple[str, str]:
+    """Between which a Markdown file holds what a command writes there."""
+    return f"<!-- make {command}: begin -->", f"<!-- make {command}: end -->"
+
+
+def place_of_table(path: Path, command: str = "precision") -> tuple[str, str]:
     """What stands before and after the table in a Markdown file, the two marks included.
 
     Raises:
@@ -155,21 +175,22 @@ def place_of_table(path: Path) -> tuple[str, str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}", "name a Markdown file") from error
-    before, begin, rest = text.partition(TABLE_BEGINS)
-    _, end, after = rest.partition(TABLE_ENDS)
+    begins, ends = marks(command)
+    before, begin, rest = text.partition(begins)
+    _, end, after = rest.partition(ends)
     if not begin or not end:
-        raise UsageError(f"{path} has no place for the table", f"add {TABLE_BEGINS} {TABLE_ENDS}")
+        raise UsageError(f"{path} has no place for the table", f"add {begins} {ends}")
     return before + begin, end + after
 
 
-def renew_table(path: Path, table: str) -> None:
+def renew_table(path: Path, table: str, command: str = "precision") -> None:
     """Put `table` in its place in a Markdown file.
 
     Raises:
         UsageError: if the file cannot be read or has no place for it.
         OutputError: if the disk refuses.
     """
-    before, after = place_of_table(path)
+    before, after = place_of_table(path, command)
     try:
         path.write_text(f"{before}\n{table}{after}", encoding="utf-8")
     except OSError as error:
@@ -257,6 +278,7 @@ def _environment() -> Environment:
         "decibels": decibels,
         "worst": worst,
         "accuracy": accuracy,
+        "ratio_of": ratio_of,
         "Role": Role,
     }
     environment.globals |= tools

@@ -19,8 +19,7 @@ from benchmarks.accuracy import (
     measure_precisions,
 )
 from benchmarks.rendering import (
-    TABLE_BEGINS,
-    TABLE_ENDS,
+    marks,
     precision,
     renew_table,
     trained_table,
@@ -170,12 +169,13 @@ def test_quick_leaves_out_what_takes_long(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_the_table_of_the_readme(found: Precisions, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{TABLE_BEGINS}\nold\n{TABLE_ENDS}\nafter\n")
+    begins, ends = marks("precision")
+    readme.write_text(f"before\n{begins}\nold\n{ends}\nafter\n")
     for _ in range(2):  # a second time changes nothing
         renew_table(readme, trained_table(found))
         text = readme.read_text()
-        assert text.startswith(f"before\n{TABLE_BEGINS}\n| target |")
-        assert text.endswith(f"\n{TABLE_ENDS}\nafter\n")
+        assert text.startswith(f"before\n{begins}\n| target |")
+        assert text.endswith(f"\n{ends}\nafter\n")
         assert "old" not in text
     table = rows(text)
     assert ["onnx", "fp32", "1.00", "1.50", "98.6", "reference", "verified"] in table
