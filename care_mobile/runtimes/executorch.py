@@ -2,6 +2,9 @@
 
 The runtime has one thread pool for the whole process. It must be sized before a method is
 loaded: resizing it under a loaded XNNPACK delegate crashes the process (executorch 1.4.1).
+
+The runtime's bindings are imported without the package `executorch.runtime`, which brings the whole
+of the exporter: that alone takes longer than a round of measurements.
 """
 
 from __future__ import annotations
@@ -17,11 +20,18 @@ from ..quiet import quiet
 from ..requirements import Availability, check, load, version
 from .base import AnyArray, LoadedModel, RuntimeOptions, ordered_inputs
 
+_BINDINGS = "executorch.extension.pybindings._portable_lib"
+
+
+def _bindings() -> Any:
+    load("torch", "export")  # the bindings' library needs torch's, and does not look for them
+    return load(_BINDINGS, "export")
+
 
 @cache
 def _pool(threads: int) -> int:
     """Give the pool its size; returns it."""
-    bindings: Any = load("executorch.extension.pybindings._portable_lib", "export")
+    bindings = _bindings()
     if _pool.cache_info().currsize:
         return int(bindings._threadpool_get_thread_count())
     if bindings._threadpool_get_thread_count() != threads:
@@ -46,7 +56,7 @@ def missing_kernels(path: Path) -> list[str]:
     """
     from ..inspection.pte_program import read_program
 
-    bindings: Any = load("executorch.extension.pybindings._portable_lib", "export")
+    bindings = _bindings()
     known = set(bindings._get_operator_names())
     called = {step.name for step in read_program(path).method.instructions() if step.name}
     return sorted(called - known)
@@ -69,11 +79,14 @@ class ExecuTorchModel:
         self._bundle = bundle
         self._threads = options.threads
         with quiet():
-            runtime: Any = load("executorch.runtime", "export")
+            bindings = _bindings()
             _size_pool(options.threads)
             try:
                 # The program must outlive the method.
-                self._program = runtime.Runtime.get().load_program(bundle.model_path)
+                self._program = bindings._load_program(
+                    str(bundle.model_path),
+                    program_verification=bindings.Verification.InternalConsistency,
+                )
                 self._method = self._program.load_method("forward")
             except Exception as error:
                 reason = _why_refused(bundle.model_path) or str(error)
@@ -88,7 +101,7 @@ class ExecuTorchModel:
 
     def _infer(self, tensors: list[Any]) -> Sequence[Any]:
         try:
-            outputs: Sequence[Any] = self._method.execute(tensors)
+            outputs: Sequence[Any] = self._method(tensors)
         except Exception as error:
             raise RuntimeFailure(f"{self._bundle.name}: ExecuTorch failed: {error}") from error
         return outputs
@@ -106,7 +119,7 @@ class ExecuTorchRuntime:
     """See the module's docstring."""
 
     name = "executorch"
-    modules: tuple[str, ...] = ("torch", "executorch.runtime")
+    modules: tuple[str, ...] = ("torch", _BINDINGS)
     takes_threads = True
 
     def availability(self) -> Availability:
