@@ -10,8 +10,9 @@ from care_mobile.files import read_small
 from care_mobile.frozen import Frozen, first_problem
 
 from .protocol import v1
+from .protocol.base import MAX_LINE_BYTES
 from .protocol.foreign import session_of
-from .protocol.reading import MAX_LINE_BYTES, RecordError, read_session
+from .protocol.reading import RecordError, read_session
 from .protocol.record import Session
 from .protocol.upgrade import upgrade
 

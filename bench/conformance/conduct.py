@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -39,15 +38,17 @@ class Bench:
         folder: Path,
         *,
         arguments: dict[str, str | None] | None = None,
+        output: Path | None = None,
         step: Step = lambda process: None,
         deadline_s: float | None = None,
     ) -> tuple[Seen, str]:
         """Start it on a case that lies in `folder`; what was seen, and the launch's id.
 
-        `arguments` replace or, if None, leave out those of the protocol.
+        `arguments` are added, replace or, if None, leave out those of the protocol. `output` is in
+        `folder` by default.
         """
         mark = f"{case.name}-{uuid.uuid4().hex[:8]}"
-        file = folder / f"round-{case.round}.jsonl"
+        file = output or folder / f"round-{case.round}.jsonl"
         given: dict[str, str | None] = {
             "--plan": str(folder / "plan.json"),
             "--round": str(case.round),
@@ -61,7 +62,8 @@ class Bench:
             for word in (name, value)
         ]
         self.on_launch(case.what)
-        seen = launch(self.command, words, file, mark, deadline_s or self.deadline_s, step)
+        limit = deadline_s or self.deadline_s
+        seen = launch(self.command, words, folder, file, mark, limit, step)
         self.launches += 1
         self.hung += seen.beyond is not None
         return seen, mark
@@ -83,15 +85,17 @@ def refusals(bench: Bench, case: Case) -> None:
         file.write_text(json.dumps(case.plan | {"protocol": 3}), encoding="utf-8")
         seen, _ = bench.start(case, folder)
         bench.findings.note("other-major", _refused(seen), "a plan of version 3")
-    with laid_out(case) as folder:
-        wrong: dict[str, dict[str, str | None]] = {
-            "a round that the plan has not": {"--round": str(len(case.read.rounds))},
-            "no --launch": {"--launch": None},
-        }
-        for where, arguments in wrong.items():
+    wrong: dict[str, dict[str, str | None]] = {
+        "a round that the plan has not": {"--round": str(len(case.read.rounds))},
+        "no --launch": {"--launch": None},
+        "a launch that is no id": {"--launch": "../x"},
+        "an argument that is not known": {"--no-such-argument": "x"},
+    }
+    for where, arguments in wrong.items():
+        with laid_out(case) as folder:
             seen, _ = bench.start(case, folder, arguments=arguments)
             bench.findings.note("bad-arguments", _refused(seen), where)
-            _remove(seen.file)
+    with laid_out(case) as folder:
         (folder / "plan.json").write_text('{"protocol": 2, "cells": [', encoding="utf-8")
         seen, _ = bench.start(case, folder)
         bench.findings.note("bad-arguments", _refused(seen), "a plan that is cut off")
@@ -104,11 +108,22 @@ def refusals(bench: Bench, case: Case) -> None:
         bench.findings.note("existing-file", problem or _status(seen), "its output exists")
 
 
-def _remove(file: Path) -> None:
-    if file.is_dir() and not file.is_symlink():
-        shutil.rmtree(file, ignore_errors=True)
-    else:
-        file.unlink(missing_ok=True)
+def elsewhere(bench: Bench, case: Case) -> None:
+    """The output in another folder than the plan's, which cannot be written (but by root)."""
+    with laid_out(case) as folder, tempfile.TemporaryDirectory(prefix="a round-") as name:
+        output = Path(name) / "its file"
+        folder.chmod(0o555)
+        try:
+            seen, _ = bench.start(case, folder, output=output)
+        finally:
+            with suppress(OSError):  # it may have removed it
+                folder.chmod(0o755)
+        problem = None
+        if seen.changed:
+            problem = f"it changed {', '.join(seen.changed)} in the plan's folder"
+        elif seen.status != 0 or last_event(output) != "end":
+            problem = f"the file is not finished, and {seen.ending()}"
+        bench.findings.note("one-file", problem, "the output in another folder")
 
 
 def _refused(seen: Seen) -> str | None:

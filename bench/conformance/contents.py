@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..protocol.arithmetic import control_text
-from ..protocol.events import Control, Event, PacedRun, Reading, Warm
-from ..protocol.plan import Warmup
+from ..protocol.events import Control, Event, Loaded, PacedRun, Reading, Warm
+from ..protocol.plan import LoadKind, Warmup
 from .kernel import state_after
 from .rounds import Absent, Finished
 
@@ -36,6 +36,19 @@ def _moments(event: Event) -> Iterator[tuple[str, int]]:
         readings: tuple[Reading, ...] = getattr(event, name, ())
         for reading in readings:
             yield f"at_ns of a reading in {name}", reading.at_ns
+
+
+def load(found: Finished) -> str | None:
+    wished = found.planned.load
+    due = wished if wished is LoadKind.CACHED else LoadKind.UNPROVEN
+    loads = list(found.all(Loaded))
+    if not loads:
+        raise Absent
+    for event in loads:
+        if event.kind is not due:
+            said = f"{event.kind.value}, where {wished.value} is wished"
+            return f"cell {event.cell} of noop says that its load was {said}"
+    return None
 
 
 def control(found: Finished) -> str | None:

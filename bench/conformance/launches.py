@@ -61,6 +61,7 @@ Step = Callable[["subprocess.Popen[bytes]"], str | None]
 def launch(
     command: Sequence[str],
     arguments: Sequence[str],
+    folder: Path,
     file: Path,
     mark: str,
     deadline_s: float,
@@ -68,10 +69,14 @@ def launch(
 ) -> Seen:
     """Run `command` with `arguments` until it ends or goes beyond a limit.
 
+    Args:
+        folder: of the plan.
+        file: of the round, there or elsewhere.
+
     Raises:
         CareError: if the system does not start it.
     """
-    before = snapshot(file.parent)
+    before = snapshot(folder)
     started = time.monotonic_ns()
     with running([*command, *arguments], mark) as (process, noise):
         beyond = _wait(process, file, started, deadline_s, step)
@@ -80,7 +85,7 @@ def launch(
         status = None if beyond else process.returncode
         process.kill()
         said = _last_line(noise.text())
-    after = snapshot(file.parent)
+    after = snapshot(folder)
     changed = {p for p in before.keys() | after.keys() if before.get(p) != after.get(p)}
     return Seen(
         status=status,
@@ -88,9 +93,13 @@ def launch(
         file=file,
         beyond=beyond,
         left=left,
-        changed=tuple(sorted(changed - {file.name})),
+        changed=tuple(sorted(changed - {_inside(file, folder)})),
         said=said,
     )
+
+
+def _inside(file: Path, folder: Path) -> str | None:
+    return file.name if file.parent == folder else None
 
 
 def _wait(

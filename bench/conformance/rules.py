@@ -41,6 +41,10 @@ RULES: dict[str, Rule] = {
         "loading; blocks in their order, their cells in the order of the row",
         "The round",
     ),
+    "load": Rule(
+        "A cell of noop says that its load was `cached` where that is wished, and else `unproven`",
+        "Cell",
+    ),
     "control": Rule(
         "The control kernel has the iterations that the gate asks for, and the right result",
         "The control kernel",
@@ -86,8 +90,8 @@ RULES: dict[str, Rule] = {
         "Sustained runs",
     ),
     "failed-cell": Rule(
-        "A cell that cannot be loaded is `failed`; nothing more is said of it, and the other "
-        "cells go on",
+        "A cell that cannot be loaded, or has more outputs than a line has answers, is `failed`; "
+        "nothing more is said of it, and the other cells go on",
         "When something fails",
     ),
     "unknown-keys": Rule(
@@ -99,8 +103,8 @@ RULES: dict[str, Rule] = {
         "The plan",
     ),
     "bad-arguments": Rule(
-        "A round that the plan has not, an argument that is missing, or a plan that is no JSON, "
-        "is refused: a status that is not 0, and no file",
+        "A round that the plan has not, an argument that is missing or unknown, a launch that is "
+        "no id, or a plan that is no JSON, is refused: a status that is not 0, and no file",
         "Starting",
     ),
     "existing-file": Rule(
@@ -116,7 +120,8 @@ RULES: dict[str, Rule] = {
         "Starting",
     ),
     "one-file": Rule(
-        "Nothing else in the plan's folder is written, changed or removed",
+        "Nothing else in the plan's folder is written, changed or removed; the output may lie in "
+        "another folder",
         "Starting",
     ),
     "no-leftovers": Rule(

@@ -11,7 +11,7 @@ from care_mobile.errors import UsageError
 from ..protocol.events import Failed, HarnessInfo, Hello
 from . import answering, blocks, contents, phases, sequence
 from .cases import Case, all_cases
-from .conduct import Bench, ended_early, laid_out, refusals
+from .conduct import Bench, elsewhere, ended_early, laid_out, refusals
 from .findings import Findings
 from .launches import Seen
 from .results import Check, ConformanceResult
@@ -27,6 +27,7 @@ _SPECIAL = ("failed-cell", "unknown-keys")
 _CHECKS: dict[str, Callable[[Finished], str | None]] = {
     "clock": contents.clock,
     "order": sequence.order,
+    "load": contents.load,
     "control": contents.control,
     "answers": answering.answers,
     "warm-up": contents.warm_up,
@@ -94,6 +95,7 @@ def _run(bench: Bench, case: Case) -> HarnessInfo | None:
     harness = _round(bench, case)
     if case.proves == "refusals":
         refusals(bench, case)
+        elsewhere(bench, case)
     return harness
 
 

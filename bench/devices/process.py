@@ -29,9 +29,10 @@ from care_mobile.processes import children
 from care_mobile.requirements import Availability
 from care_mobile.text import visible
 
+from ..protocol.base import MAX_ROUND_BYTES
 from ..protocol.events import Reading
 from ..protocol.plan import Phase, Plan, Round, Unit
-from ..protocol.reading import MAX_ROUND_BYTES, last_event
+from ..protocol.reading import last_event
 from ..protocol.record import DeviceReference, RecordKind, RoundStatus
 from .station import Flight, Watch
 

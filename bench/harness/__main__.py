@@ -37,7 +37,11 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(arguments: Sequence[str]) -> Request:
     """Raises UsageError."""
-    parser = _Parser(prog="care_mobile.bench.harness", description="Measure one round of a plan.")
+    parser = _Parser(
+        prog="care_mobile.bench.harness",
+        description="Measure one round of a plan.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE")
     parser.add_argument("--round", type=int, required=True, metavar="N", help="from 0")
     parser.add_argument("--launch", required=True, metavar="ID", help="new for every launch")

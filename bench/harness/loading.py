@@ -104,6 +104,8 @@ class Loader:
             )
 
     def _enter(self, cores: tuple[int, ...] | None) -> None:
+        if cores == ():
+            raise CellFailure("no-core", "cores is an empty list: leave it out, or name a core")
         missing = sorted(set(cores or ()) - set(self._pinning.usable)) if SUPPORTED else []
         if missing:
             usable = _cores(self._pinning.usable)
@@ -124,7 +126,7 @@ class Loader:
 
 def _shown(kind: LoadKind, prepared: Prepared) -> LoadKind:
     """What a load is about to be: as asked, if that is so for certain."""
-    if kind is LoadKind.FIRST and prepared.keeps_cache:
+    if kind is LoadKind.FIRST and (prepared.keeps_cache or not prepared.files):
         return LoadKind.UNPROVEN
     if kind is LoadKind.COLD and not (prepared.files and drop(prepared.files)):
         return LoadKind.UNPROVEN

@@ -23,6 +23,7 @@ from ..protocol.events import (
     CellBurst,
     Checked,
     Control,
+    Event,
     Failed,
     Loaded,
     Note,
@@ -43,7 +44,7 @@ from .inferences import (
     stretch,
     warm_up,
 )
-from .tools import CellFailure, LoadedCell, Tools
+from .tools import CellFailure, LoadedCell, Tools, UnsaidError
 
 T = TypeVar("T")
 
@@ -116,6 +117,15 @@ class _Running:
             code = "out-of-memory"
         self._tools.emit(Failed, code=code, detail=_detail(error), cell=cell)
 
+    def _tell(self, kind: type[Event], cell: int, /, **fields: Any) -> None:
+        """A line about a cell; where it cannot be said, the cell ends."""
+        if cell not in self._living:
+            return
+        try:
+            self._tools.emit(kind, cell=cell, **fields)
+        except UnsaidError as error:
+            self._fail(cell, error.code, error)
+
     def _judged(self, cell: int) -> Sequence[Probe]:
         return [probe for probe in self._plan.cells[cell].probes if probe.judged]
 
@@ -125,10 +135,10 @@ class _Running:
         loaded = self._attempt(cell, "load-failed", lambda: self._tools.load(cell, asked, kind))
         if loaded is None:
             return
-        self._tools.emit(Loaded, cell=cell, **vars(loaded.facts))
-        for code, detail in loaded.notes:
-            self._tools.emit(Note, code=code, detail=_line(detail), cell=cell)
         self._living[cell] = loaded
+        self._tell(Loaded, cell, **vars(loaded.facts))
+        for code, detail in loaded.notes:
+            self._tell(Note, cell, code=code, detail=_line(detail))
         for probe in self._judged(cell):
             if cell in self._living:
                 self._check(cell, probe, "before")
@@ -137,15 +147,13 @@ class _Running:
         loaded = self._living[cell]
         answers = self._attempt(cell, "inference-failed", lambda: _few(loaded.answers(probe)))
         if answers is not None:
-            self._tools.emit(
-                Checked, cell=cell, probe=probe.name, moment=moment, answers=tuple(answers)
-            )
+            self._tell(Checked, cell, probe=probe.name, moment=moment, answers=tuple(answers))
 
     def _warm_up(self, cell: int) -> None:
         loaded, rules = self._living[cell], self._plan.warmup
         warm = self._attempt(cell, "inference-failed", lambda: warm_up(loaded, rules, self._tools))
         if warm is not None:
-            self._tools.emit(Warm, cell=cell, **warm._asdict())
+            self._tell(Warm, cell, **warm._asdict())
             self._counts[cell] = burst_iterations(warm.latency_ns, self._plan.burst)
 
     # Blocks ------------------------------------------------------------------------------
@@ -169,19 +177,23 @@ class _Running:
         if control_before is not None and control_after is not None:
             times = (control_before, control_after)
         rejected = rejection(self._plan.gate, before, after, times)
-        tools.emit(
-            Block,
-            block=number,
-            attempt=attempt,
-            start_ns=start,
-            end_ns=self._since(tools.now_ns()),
-            bursts=tuple(self._of(cell, timed) for cell, timed in bursts),
-            control_before_ns=control_before,
-            control_after_ns=control_after,
-            before=before,
-            after=after,
-            rejected=rejected,
-        )
+        try:
+            tools.emit(
+                Block,
+                block=number,
+                attempt=attempt,
+                start_ns=start,
+                end_ns=self._since(tools.now_ns()),
+                bursts=tuple(self._of(cell, timed) for cell, timed in bursts),
+                control_before_ns=control_before,
+                control_after_ns=control_after,
+                before=before,
+                after=after,
+                rejected=rejected,
+            )
+        except UnsaidError as error:
+            for cell, _ in bursts:
+                self._fail(cell, error.code, error)
         return rejected is None
 
     def _control(self, control: Calibrated) -> int | None:
@@ -241,9 +253,9 @@ class _Running:
         run = self._attempt(cell, "inference-failed", lambda: paced(loaded, rules, self._tools))
         if run is None:
             return
-        self._tools.emit(
+        self._tell(
             PacedRun,
-            cell=cell,
+            cell,
             start_ns=self._since(run.start_ns),
             interval_ns=rules.interval_ns,
             samples_ns=tuple(run.samples_ns),
@@ -258,13 +270,13 @@ class _Running:
         assert rules is not None  # the plan was checked
         until = self._tools.now_ns() + rules.duration_ns
         count = 0
-        while count < rules.min_count or self._tools.now_ns() < until:
+        while cell in self._living and (count < rules.min_count or self._tools.now_ns() < until):
             step = partial(stretch, loaded, until, rules.min_count - count, self._tools)
             timed = self._attempt(cell, "inference-failed", step)
             if timed is None:
                 return
             count += len(timed.samples_ns)
-            self._tools.emit(SustainedRun, cell=cell, **self._times(timed), after=self._look())
+            self._tell(SustainedRun, cell, **self._times(timed), after=self._look())
 
     def _since(self, raw_ns: int) -> int:
         return raw_ns - self._tools.origin_ns
@@ -286,6 +298,6 @@ def _line(text: str) -> str:
 def _few(answers: list[Answer]) -> list[Answer]:
     if len(answers) > MAX_ANSWERS:
         raise CellFailure(
-            "not-supported", f"it has {len(answers)} outputs, and an event holds {MAX_ANSWERS}"
+            "too-large", f"it has {len(answers)} outputs, and an event holds {MAX_ANSWERS}"
         )
     return answers

@@ -18,6 +18,10 @@ class CellFailure(Exception):
         self.code = code
 
 
+class UnsaidError(CellFailure):
+    """A line that no round's file may hold. Nothing of it was written."""
+
+
 class Emit(Protocol):
     """Appends an event; which line it is and when is added there."""
 
@@ -70,7 +74,8 @@ class Tools:
         control: the control kernel, `arithmetic.control` or the same in another guise.
         look: readings; it is given the time since `origin_ns`.
         load: loads a cell; what it raises is the cell's failure.
-        emit: appends an event; what it raises ends the round.
+        emit: appends an event. An UnsaidError ends the cells that the event is about; what else it
+            raises ends the round.
     """
 
     origin_ns: int

@@ -12,9 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from care_mobile.errors import OutputError, UsageError
+from pydantic import ValidationError
 
-from ..protocol.events import End, Event
+from care_mobile.errors import OutputError, UsageError
+from care_mobile.frozen import first_problem
+
+from ..protocol.events import End, Event, Failed
+from .room import Room
+from .tools import UnsaidError
 
 _HIGH = 200
 
@@ -27,9 +32,10 @@ class RoundWriter:
         OutputError: if it cannot be made; `emit` and `end` too, when it cannot be written.
     """
 
-    def __init__(self, path: Path, since_ns: Callable[[], int]) -> None:
+    def __init__(self, path: Path, since_ns: Callable[[], int], room: Room | None = None) -> None:
         self._path = path
         self._since_ns = since_ns
+        self._room = room or Room()
         self._lines = 0
         self._process = os.getpid()
         try:
@@ -40,11 +46,22 @@ class RoundWriter:
             raise self._unwritable(error) from error
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Append an event, with its number and the time."""
+        """Append an event, with its number and the time.
+
+        Raises:
+            UnsaidError: if the protocol has no place for it, or the file no room.
+        """
         if os.getpid() != self._process:
             os._exit(1)
-        event = kind(n=self._lines, at_ns=self._since_ns(), **fields)
-        self._append(_line(event))
+        try:
+            event = kind(n=self._lines, at_ns=self._since_ns(), **fields)
+        except ValidationError as error:
+            kinds = {problem["type"] for problem in error.errors()}
+            code = "too-large" if "too_long" in kinds else "not-supported"
+            raise UnsaidError(code, first_problem(error)) from error
+        line = _line(event)
+        self._room.take(line, closing=kind in (Failed, End))
+        self._append(line)
         self._lines += 1
 
     def end(self) -> None:

@@ -28,6 +28,12 @@ MAX_CORE = 1023
 MAX_FILES = 10_000
 MAX_RANK = 16
 MAX_DETAIL = 2000
+MAX_LINE_BYTES = 64 * 2**20
+MAX_ROUND_BYTES = 2**29
+MAX_LINES = 1_000_000
+MAX_LISTS = 1_000_000
+MAX_COMMAS = 20_000_000
+"""Of one launch: what bytes become in memory is bounded by what they say, not by their number."""
 
 __all__ = ["Count", "Name"]
 

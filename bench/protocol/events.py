@@ -87,9 +87,9 @@ class Reading(Contract):
     Kinds and units: `temperature` (millidegrees Celsius), `thermal` (state of `Thermal`, or
     `unknown`), `battery` (permille; state `charging`, `discharging` or `full`), `memory` (bytes
     resident in the process), `load` (thousandths of the one-minute load average), `steal`
-    (nanoseconds since boot that a hypervisor gave to others), `frequency` (kHz, `name` says of
-    what), `foreground`, `debugger`, `low-power`, `fixed-performance` (state `yes` or `no`),
-    `governor`, `scheduling` and `host` (state). Others are kept.
+    (nanoseconds since boot that a hypervisor gave to others, summed over cores), `frequency` (kHz,
+    `name` says of what), `foreground`, `debugger`, `low-power`, `fixed-performance` (state `yes` or
+    `no`), `governor`, `scheduling` and `host` (state: the machine's own name). Others are kept.
     """
 
     at_ns: Nanoseconds
@@ -277,7 +277,7 @@ class Read(Event):
 
 
 class Note(Event):
-    """Something that weakens or explains: `affinity-not-supported`, `clipped`, ..."""
+    """Something that weakens or explains: `affinity-not-supported`, `noise-inputs`, ..."""
 
     event: Literal["note"] = "note"
     code: Code

@@ -19,7 +19,15 @@ from pydantic import ConfigDict, ValidationError
 from care_mobile.errors import CareError
 from care_mobile.frozen import Frozen, first_problem
 
-from .base import MAJOR, Contract
+from .base import (
+    MAJOR,
+    MAX_COMMAS,
+    MAX_LINE_BYTES,
+    MAX_LINES,
+    MAX_LISTS,
+    MAX_ROUND_BYTES,
+    Contract,
+)
 from .events import (
     EVENTS,
     Block,
@@ -36,13 +44,7 @@ from .events import (
 from .plan import Phase, Plan, Round
 from .record import LINES, RECORD_VERSION, Landed, Launched, Session, SessionOpened, fold
 
-MAX_LINE_BYTES = 64 * 2**20
-MAX_ROUND_BYTES = 2**29
 MAX_RECORD_BYTES = 2**31
-MAX_LINES = 1_000_000
-MAX_LISTS = 1_000_000
-MAX_COMMAS = 20_000_000
-"""Of one launch: what bytes become in memory is bounded by what they say, not by their number."""
 _TAIL_BYTES = 4096
 """More than an `end` takes."""
 

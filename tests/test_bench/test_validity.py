@@ -311,7 +311,7 @@ EDITS: dict[str, tuple[Edit, FindingCode, Severity, int | None, tuple[int, ...]]
     "a harness that saw heat": (
         noting("throttled"), Code.THROTTLED, WARNING, 0, (0, 1, 2, 3, 4),
     ),
-    "a note": (noting("clipped"), Code.NOTED, INFO, 0, (0, 1, 2, 3, 4)),
+    "a note": (noting("noise-inputs"), Code.NOTED, INFO, 0, (0, 1, 2, 3, 4)),
 }  # fmt: skip
 
 

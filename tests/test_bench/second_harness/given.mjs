@@ -77,7 +77,7 @@ export function readPlan(file, number) {
 /** A probe with the bytes of its inputs' files, which have to be as many as shape and element type say. */
 export function readProbe(folder, probe) {
   const tensors = probe.inputs.map(({ name, dtype, shape, path: file }) => {
-    if (!Object.hasOwn(ELEMENT_BYTES, dtype)) throw new CellFailed("not-supported", `there is no element type ${dtype} here`);
+    if (!Object.hasOwn(ELEMENT_BYTES, dtype)) throw new CellFailed("bad-probe", `there is no element type ${dtype} here`);
     const size = ELEMENT_BYTES[dtype];
     const elements = shape.reduce((product, length) => product * length, 1);
     const where = path.join(folder, file);

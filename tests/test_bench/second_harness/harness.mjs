@@ -16,6 +16,9 @@ const VERSION = "1.0";
 const MAX_LINE_BYTES = 64 * 2 ** 20;
 const MAX_FILE_BYTES = 512 * 2 ** 20;
 const MAX_LINES = 1_000_000;
+const MAX_OPENED = 1_000_000; // [ and {
+const MAX_COMMAS = 20_000_000;
+const KEPT = 20; // one part of so many is for lines that say what failed, and for the end
 const MAX_ANSWERS = 64;
 const STRETCH_NS = 1_000_000_000;
 const STRETCH_SAMPLES = 100_000;
@@ -42,6 +45,12 @@ function calibrate(gate) {
 
 // ---- the file ----------------------------------------------------------------------------------------------------
 
+function count(line, character) {
+  let found = 0;
+  for (let at = line.indexOf(character); at >= 0; at = line.indexOf(character, at + 1)) found += 1;
+  return found;
+}
+
 /** Lines of the output file, each handed to the system whole: writeFileSync goes on until all is written. */
 function openFile(file) {
   let fd;
@@ -50,14 +59,17 @@ function openFile(file) {
   } catch (error) {
     throw new Refused(`cannot create the output file: ${error.message}`);
   }
+  const most = [MAX_FILE_BYTES, MAX_LINES, MAX_OPENED, MAX_COMMAS];
   let n = 0;
-  let written = 0;
+  let held = [0, 0, 0, 0];
   const emit = (event, fields) => {
     const line = Buffer.from(`${JSON.stringify({ event, n, at_ns: now(), ...fields })}\n`);
-    if (line.length > MAX_LINE_BYTES) throw new RangeError(`the line ${event} has more than 64 MiB`);
-    written += line.length;
-    if (written > MAX_FILE_BYTES) throw new Error("the file has more than 512 MiB");
-    if (n >= MAX_LINES) throw new Error("the file has more than 1,000,000 lines");
+    const share = ["failed", "end"].includes(event) ? 1 : 1 - 1 / KEPT;
+    const after = [line.length, 1, count(line, "[") + count(line, "{"), count(line, ",")].map((more, i) => held[i] + more);
+    if (line.length > MAX_LINE_BYTES || after.some((value, i) => value > most[i] * share)) {
+      throw new CellFailed("too-large", `a line ${event} would pass a limit of the file: ask for less`);
+    }
+    held = after;
     fs.writeFileSync(fd, line);
     n += 1;
   };
@@ -113,7 +125,9 @@ class Round {
 
   load(cell) {
     if (cell.engine !== "noop") throw new CellFailed("no-engine", `there is no engine ${cell.engine} here, only noop`);
-    const probes = cell.probes.map((probe) => readProbe(this.folder, probe)); // before the load is timed
+    if (cell.cores?.length === 0) throw new CellFailed("no-core", "cores is an empty list");
+    const needed = cell.probes.filter((probe, i) => i === 0 || (probe.judged ?? true));
+    const probes = needed.map((probe) => readProbe(this.folder, probe)); // before the load is timed
     if (cell.cores !== null) {
       this.emit("note", { code: "affinity-not-supported", detail: "node cannot choose its cores", cell: cell.index });
     }
@@ -128,14 +142,9 @@ class Round {
 
   check(cell, probe, moment) {
     cell.run();
-    if (probe.tensors.length > MAX_ANSWERS) throw new CellFailed("not-supported", `more than ${MAX_ANSWERS} answers`);
+    if (probe.tensors.length > MAX_ANSWERS) throw new CellFailed("too-large", `more than ${MAX_ANSWERS} answers`);
     const answers = probe.tensors.map((tensor) => answer(tensor, this.answer_elements));
-    try {
-      this.emit("checked", { cell: cell.index, probe: probe.name, moment, answers });
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw new CellFailed("not-supported", "the answers exceed a line's 64 MiB: ask for fewer answer_elements");
-    }
+    this.emit("checked", { cell: cell.index, probe: probe.name, moment, answers });
   }
 
   warm(cell) {
@@ -203,7 +212,11 @@ class Round {
     if (permille !== null && drifted(before, after, permille)) {
       block.rejected = { code: "control-drift", detail: `${before} ns before, ${after} ns after` };
     }
-    this.emit("block", block);
+    try {
+      this.emit("block", block);
+    } catch (error) {
+      this.each(row, () => { throw error; }); // the line does not fit into the file: each of its cells failed
+    }
     return block.rejected !== null;
   }
 

@@ -10,6 +10,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -188,6 +189,8 @@ class Round:
             if plan["engine"] != "noop" and not broken("any-engine"):
                 raise ValueError(f"no engine {plan['engine']}")
             self.feeds[cell] = {p["name"]: self.read(p) for p in plan.get("probes", [])}
+            if any(len(f) > 64 for f in self.feeds[cell].values()) and not broken("any-count"):
+                raise ValueError("more answers than a line may have")
         except (OSError, ValueError) as error:
             if broken("fails-all"):
                 self.emit("failed", code="load-failed", detail=str(error))
@@ -197,10 +200,11 @@ class Round:
                 self.emit("note", code="sorry", cell=cell)
             return
         engine = {"name": "noop", "version": "1"}
+        wished = self.round.get("load", "cached")
         self.emit(
             "loaded",
             cell=cell,
-            kind=self.round.get("load", "cached"),
+            kind=wished if wished == "cached" or broken("repeats-load") else "unproven",
             load_ns=now() - begin,
             engine=engine,
         )
@@ -405,7 +409,13 @@ def main() -> int:
     parser.add_argument("--round", type=int, required=True)
     parser.add_argument("--launch", required=not broken("no-launch"), default="none")
     parser.add_argument("--output", type=Path, required=True)
-    given = parser.parse_args()
+    given, unknown = parser.parse_known_args()
+    if unknown and not broken("any-argument"):
+        raise SystemExit(f"unknown arguments {unknown}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", given.launch) and not broken("any-id"):
+        raise SystemExit("the launch is no id")
+    if broken("beside-the-plan"):
+        given.output = given.plan.parent / given.output.name
     if broken("hangs"):
         time.sleep(600)
     if broken("no-file"):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from care_mobile.bench.harness.loop import run_round
+from care_mobile.bench.harness.room import Room
 from care_mobile.bench.harness.tools import LoadedCell, LoadFacts, Tools
 from care_mobile.bench.harness.writer import RoundWriter
 from care_mobile.bench.protocol.events import (
@@ -94,10 +95,10 @@ class Stage:
             notes=(("told", self.note or f"of cell {index}"),),
         )
 
-    def play(self, plan: Plan, file: Path, number: int = 0) -> RoundFile:
+    def play(self, plan: Plan, file: Path, number: int = 0, room: Room | None = None) -> RoundFile:
         """The round as the host reads it."""
         planned = plan.rounds[number]
-        writer = RoundWriter(file, lambda: self.clock() - ORIGIN_NS)
+        writer = RoundWriter(file, lambda: self.clock() - ORIGIN_NS, room)
         writer.emit(
             Hello,
             session=plan.session,

@@ -73,6 +73,8 @@ def test_a_round_of_onnxruntime(bench: Bench, make_bundle: MakeBundle) -> None:
         ({"number": -1}, "there is no round -1"),
         ({"launch": "../x"}, "--launch takes"),
         ({"round": "x"}, "--round"),
+        ({"rou": "0"}, "--rou"),
+        ({"no-such-option": "x"}, "--no-such-option"),
     ],
 )
 def test_what_cannot_be_served(bench: Bench, change: dict[str, Any], told: str) -> None:

@@ -215,8 +215,10 @@ def test_a_cold_load_has_dropped_pages(bench: Bench, make_bundle: MakeBundle) ->
     assert found.facts.kind is (LoadKind.COLD if able else LoadKind.UNPROVEN)
 
 
-def test_nothing_to_drop_is_no_proof(bench: Bench) -> None:
-    assert load(bench, cell(), LoadKind.COLD).facts.kind is LoadKind.UNPROVEN
+@pytest.mark.parametrize("kind", [LoadKind.FIRST, LoadKind.COLD])
+def test_nothing_that_is_loaded_is_no_proof(bench: Bench, kind: LoadKind) -> None:
+    assert load(bench, cell(), kind).facts.kind is LoadKind.UNPROVEN
+    assert load(bench, cell(), LoadKind.CACHED).facts.kind is LoadKind.CACHED
 
 
 def test_a_cache_that_is_not_ours(bench: Bench) -> None:
@@ -340,3 +342,9 @@ def test_the_interpreter_in_a_round(bench: Bench, tmp_path: Path) -> None:
     assert (loaded.engine.name, loaded.threads) == ("coreml-interpreter", None)
     (answer,) = of(Checked, found)[0].answers
     assert np.array_equal(decoded(answer), np.maximum(image(), 0).reshape(-1))
+
+
+def test_no_core_at_all(bench: Bench) -> None:
+    with pytest.raises(CellFailure, match="an empty list") as failed:
+        load(bench, cell(cores=()))
+    assert failed.value.code == "no-core"

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from care_mobile.bench.harness import room as room_of_a_file
+from care_mobile.bench.harness.room import MOST, Room
 from care_mobile.bench.harness.tools import CellFailure
 from care_mobile.bench.protocol.events import (
     Block,
@@ -220,8 +222,8 @@ def test_more_outputs_than_an_event_holds(bench: Bench) -> None:
     stage.outputs = 65
     found = play(bench, plan_of(bench), stage)
     assert [(f.cell, f.code) for f in of(Failed, found)] == [
-        (1, "not-supported"),
-        (0, "not-supported"),
+        (1, "too-large"),
+        (0, "too-large"),
     ]
 
 
@@ -277,3 +279,33 @@ def test_a_file_that_cannot_be_written_ends_the_round(bench: Bench, tmp_path: Pa
     with pytest.raises(OutputError):
         run_round(plan, plan.rounds[0], tools)
     assert gc.get_freeze_count() == 0
+
+
+SOON = Sustained(duration_ns=30_000_000)
+
+
+@pytest.mark.parametrize("mode", ["bursts", "single"])
+@pytest.mark.parametrize("most_bytes", [30_000, 60_000, 120_000, 200_000, 10**6])
+def test_a_file_that_would_grow_too_large(bench: Bench, mode: str, most_bytes: int) -> None:
+    """Cells end where their lines no longer fit; the file is one that every reader takes."""
+    burst = Burst(mode=mode, target_ns=10**7, min_iterations=2, max_iterations=4000)  # type: ignore[arg-type]
+    room = Room(MOST._replace(bytes=most_bytes))
+    file = bench.folder / "round.jsonl"
+    found = Stage().play(plan_of(bench, burst=burst, sustained=SOON), file, room=room)
+    assert found.ended
+    assert file.stat().st_size <= most_bytes
+    told = [(e.cell, e.code) for e in of(Failed, found)]
+    assert len(told) == len(set(told))
+    assert {code for _, code in told} <= {"too-large"}
+    assert bool(told) == (most_bytes < 10**6)
+    ends = {e.cell for e in of(Checked, found) if e.moment == "after"}
+    assert ends == {0, 1} - {cell for cell, _ in told}
+
+
+def test_a_line_that_would_be_too_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_of_a_file, "MAX_LINE_BYTES", 20_000)
+    plan = plan_of(bench, sustained=SOON, phases=(Phase.SUSTAINED,))
+    found = play(bench, plan, Stage(lambda cell, i: 1000 if cell else 1_000_000))
+    assert [(e.cell, e.code) for e in of(Failed, found)] == [(1, "too-large")]
+    assert [e.cell for e in of(SustainedRun, found)] == [0]
+    assert found.ended

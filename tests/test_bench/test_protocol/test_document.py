@@ -218,14 +218,14 @@ def test_the_javascript_halves_are_the_kernel() -> None:
 
 def test_limits_and_constants_are_those_of_the_code() -> None:
     for told in (
-        f"a line has at most {reading.MAX_LINE_BYTES >> 20} MiB",
-        f"a file {reading.MAX_ROUND_BYTES >> 20} MiB and {reading.MAX_LINES:,} lines",
-        f"{reading.MAX_LISTS:,} `[` and `{{` and {reading.MAX_COMMAS:,} commas",
+        f"a line has at most {base.MAX_LINE_BYTES >> 20} MiB",
+        f"a file {base.MAX_ROUND_BYTES >> 20} MiB and {base.MAX_LINES:,} lines",
+        f"{base.MAX_LISTS:,} `[` and `{{` and {base.MAX_COMMAS:,} commas",
         f"begins with `{arithmetic.CONTROL_SEED:#x}`",
         f"version {base.MAJOR}.{base.MINOR}",
         f"Scalars\n\n| type | what it is |\n|---|---|\n| ns | integer nanoseconds, 0 to 2^{63}-1",
     ):
-        assert told in PAGE, told
+        assert told in PAGE or told in " ".join(PAGE.split()), told
     assert base.MAX_NS == 2**63 - 1
 
 
