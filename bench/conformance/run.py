@@ -93,7 +93,7 @@ def _run(bench: Bench, case: Case) -> HarnessInfo | None:
         ended_early(bench, case, min(bench.deadline_s, PATIENCE_SECONDS))
         return None
     harness = _round(bench, case)
-    if case.proves == "refusals":
+    if case.proves == "refusals" and not _given_up(bench):
         refusals(bench, case)
         elsewhere(bench, case)
     return harness

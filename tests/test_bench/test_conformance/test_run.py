@@ -128,7 +128,7 @@ def test_what_ignores_sigterm_is_seen_and_ended() -> None:
 
 def test_what_hangs_at_once_is_started_once() -> None:
     result = run_conformance([*SMALL, "--break", "hangs"], deadline_s=1.0)
-    assert result.launches <= 5
+    assert result.launches == 1
     assert _broken(result)[0] == "ends"
     assert all(
         check.outcome is not Outcome.KEPT or check.name == "existing-file"
