@@ -171,3 +171,13 @@ def test_orders_are_balanced(count: int, blocks: int, seed: int) -> None:
         assert max(seen.values()) - min(seen.get(i, 0) for i in range(count)) <= 1 + (
             count % 2 == 1
         )
+
+
+def test_in_a_default_session_two_cells_are_first_equally_often(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    rounds = planned_of([request(bundle), request(bundle)], tmp_path).plan.rounds
+    loads = Counter(found.cells for found in rounds)
+    assert loads == dict.fromkeys([(0, 1), (1, 0)], len(rounds) / 2)
+    rows = Counter(row for found in rounds for row in found.blocks)
+    assert rows == dict.fromkeys([(0, 1), (1, 0)], len(rounds))
