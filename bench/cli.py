@@ -35,9 +35,9 @@ COMMANDS = ("import", "conformance", "show")
 """What may stand in place of the first BUNDLE; a bundle of such a name is written ./import."""
 
 EPILOG = (
-    "Further commands, each with --help: care-bench import FILE takes over what another tool "
-    "measured; care-bench conformance COMMAND checks a harness; care-bench show RECORD prints a "
-    "record again."
+    "Three more commands, each with --help: care-bench show RECORD prints a record again; "
+    "care-bench import FILE takes over what another tool measured; care-bench conformance COMMAND "
+    "checks a harness against the protocol."
 )
 
 
@@ -50,74 +50,104 @@ def bench(
         list[Path] | None,
         typer.Argument(
             metavar="BUNDLE",
-            help="Bundle folders; all in --output by default. One may be given twice.",
+            help="Bundle folders; by default all in --output. Given twice, a bundle is compared "
+            "with itself: what is found then is noise.",
         ),
     ] = None,
     base: Annotated[
         list[Path] | None,
-        typer.Option(metavar="BUNDLE", help="A bundle that the others are compared with."),
+        typer.Option(
+            metavar="BUNDLE",
+            help="What the others are compared with, instead of with the fastest.",
+        ),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder that holds the bundles.")
-    ] = Path("bundles"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of bundles.")] = Path(
+        "bundles"
+    ),
     device: Annotated[
         str,
         typer.Option(
-            help="Where to measure: desktop; process=COMMAND, a harness of yours; "
-            "scripted=FILE; or, for answers only, interpreter or qemu-aarch64=ROOT."
+            metavar="DEVICE",
+            help="Where: desktop, this machine; process=COMMAND, a harness of yours; "
+            "scripted=FILE, times from a script. For answers without times: interpreter (Core ML) "
+            "and qemu-aarch64=ROOT (ONNX).",
         ),
     ] = "desktop",
     preset: Annotated[
-        str, typer.Option(help="How much: quick, default, thorough or mlperf.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How long: quick for a first look, default to compare, thorough to publish, or "
+            "mlperf.",
+        ),
     ] = "default",
     rounds: Annotated[
         int | None,
-        typer.Option(help="Launches, in each of which all is loaded afresh: the evidence."),
+        typer.Option(
+            metavar="COUNT",
+            help="Rounds, instead of the preset's. Each loads everything afresh, so more rounds "
+            "make intervals narrower.",
+        ),
     ] = None,
     blocks: Annotated[
-        int | None, typer.Option(help="Blocks per round, each with a burst of every bundle.")
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            help="Blocks in each round, instead of the preset's. A block has a burst of every "
+            "bundle.",
+        ),
     ] = None,
     iterations: Annotated[
         int | None,
-        typer.Option(help="Inferences per burst; by default what fits the preset's time."),
+        typer.Option(
+            metavar="COUNT",
+            help="Inferences in a burst, instead of what fits the preset's time.",
+        ),
     ] = None,
     single: Annotated[
-        bool, typer.Option("--single", help="Alternate inference by inference in a block.")
+        bool,
+        typer.Option(
+            "--single", help="In blocks, take turns after each inference, not after a burst."
+        ),
     ] = False,
     gate: Annotated[
         bool,
         typer.Option(
             "--gate/--no-gate",
-            help="Reject blocks around which a control kernel changes its speed.",
+            help="Reject blocks in which the machine changes its speed, and repeat them.",
         ),
     ] = True,
     threads: Annotated[
-        str, typer.Option(metavar="COUNTS", help="Threads of one inference; 1,2 measures both.")
+        str, typer.Option(metavar="COUNTS", help="Threads of an inference; 1,2 measures both.")
     ] = "1",
     unit: Annotated[
         list[str] | None,
-        typer.Option(help="cpu, gpu, npu or all, where there is a choice; several measure each."),
+        typer.Option(
+            metavar="UNIT",
+            help="cpu, gpu, npu or all, where an engine has the choice; repeat it for several.",
+        ),
     ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ENGINE", help="Measure on this too: torch-eager, torch-compiled, ..."
+            metavar="ENGINE",
+            help="Measure with this engine too, for example torch-eager or torch-compiled.",
         ),
     ] = None,
     affinity: Annotated[
-        str | None, typer.Option(metavar="CPUS", help="Pin to these cpus, for example 0,1.")
+        str | None, typer.Option(metavar="CPUS", help="Run on these cpus only, for example 0,1.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all orders.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the orders in which things run.")] = 0,
     records: Annotated[
         Path | None,
-        typer.Option(help="Folder for records; by default records/ beside --output."),
+        typer.Option(help="Folder of records; by default records/ beside --output."),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RECORD", help="Go on with a session that was cut off."),
+        typer.Option(metavar="RECORD", help="Go on with a session that was cut off, as planned."),
     ] = None,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Wait for a device that is in use.")
+        float, typer.Option(metavar="SECONDS", help="How long to wait for a device in use.")
     ] = 0.0,
     form: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
@@ -126,15 +156,17 @@ def bench(
     """Measure the latency of bundles and keep a record of all samples.
 
     A session has several rounds. Each starts a fresh process, loads every bundle anew, compares
-    its answers with the reference's, warms up, and measures interleaved bursts; intervals come from
-    the rounds. Bundles that cannot run on the device are skipped and named, and so is, among
-    several BUNDLEs as a pattern gives them, what is no bundle. The result goes to standard output,
-    progress to standard error. What has landed is kept when a session is interrupted; --resume
-    goes on with it.
+    its answers with the reference network's, warms it up, and measures all bundles in turns.
+    Intervals are over rounds: a load brings an offset of its own, which no repetition inside it
+    averages away.
 
-    Exit codes: 0 measured, 1 the record could not be written, 2 wrong arguments, 5 a bundle is
-    broken, failed, answers wrongly or cannot run here, or a measurement is not valid, 130
-    interrupted.
+    A bundle that cannot run on the device is skipped and named; so is, among several BUNDLEs, what
+    is no bundle. The result goes to standard output, progress to standard error. Ctrl-C keeps the
+    rounds that are finished, and --resume RECORD goes on with them.
+
+    Exit codes: 0 measured; 1 the record could not be written; 2 wrong arguments; 5 a bundle is
+    broken, fails, answers wrongly or cannot run here, a figure is not valid, or the device is in
+    use; 130 interrupted.
     """
     _check_output_used(context)
     from care_mobile.selection import select_bundles

@@ -51,14 +51,21 @@ class _Skipped:
 def show_record(
     context: typer.Context,
     *,
-    record: Annotated[Path, typer.Argument(help="A record; of earlier versions too.")],
+    record: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECORD", help="A file of records/; of an earlier version, its folder too."
+        ),
+    ],
     form: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
     plot: PlotOption = None,
 ) -> None:
     """Print what a record says, as care-bench does after measuring.
 
-    Exit codes: 0 shown, 2 wrong arguments, 5 no record, or a damaged one.
+    Figures and findings are computed anew, by the rules of this version.
+
+    Exit codes: 0 shown; 2 wrong arguments; 5 no record, or a damaged one.
     """
     from .records import open_record
     from .report.output import show
@@ -72,12 +79,14 @@ def show_record(
 def import_record(
     context: typer.Context,
     *,
-    file: Annotated[Path, typer.Argument(help="What another tool wrote.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What the other tool wrote or printed.")
+    ],
     tool: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which tool; found by the file's content by default."),
+        typer.Option(metavar="NAME", help="Which tool; by default the file's content tells."),
     ] = None,
-    records: Annotated[Path, typer.Option(help="Folder for the records.")] = Path("records"),
+    records: Annotated[Path, typer.Option(help="Folder of records.")] = Path("records"),
     form: FormatOption = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -85,10 +94,10 @@ def import_record(
 
     Known: onnxruntime_perf_test (output or -r file), LiteRT's benchmark_model, ExecuTorch's
     minibench, androidx.benchmark, coremltools' MLModelBenchmarker and AI Hub's perf.yaml.
-    Comparisons refuse or name what such records cannot tell.
+    Comparisons refuse, or say, what such records cannot tell.
 
-    Exit codes: 0 written, 1 a record could not be written, 2 wrong arguments, 5 a file that is of
-    no known tool, or damaged.
+    Exit codes: 0 written; 1 a record could not be written; 2 wrong arguments; 5 a file of no known
+    tool, or a damaged one.
     """
     from .importers import import_file, write_session
     from .protocol.reading import read_session
@@ -116,16 +125,22 @@ class ConformanceError(CareError):
 def check_harness(
     *,
     command: Annotated[
-        str, typer.Argument(help="The harness's command; its words are split as a shell does.")
+        str,
+        typer.Argument(
+            metavar="COMMAND", help="What starts the harness, in quotes: 'node harness.mjs'."
+        ),
     ],
-    limit: Annotated[float, typer.Option(metavar="SECONDS", min=1.0, help="Of one launch.")] = 60.0,
-    as_json: JsonOption = False,
+    limit: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1.0, help="What one launch may take.")
+    ] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Run a harness on golden plans and say what of the protocol it keeps and what it breaks.
+    """Run a harness on golden plans and say which rules of the protocol it keeps and breaks.
 
-    docs/harness-protocol.md says all that a harness has to do. The plans measure nothing.
+    docs/harness-protocol.md says all that a harness has to do. The plans need no model: their
+    cells do nothing.
 
-    Exit codes: 0 it keeps everything, 2 wrong arguments, 5 it breaks something.
+    Exit codes: 0 it keeps every rule; 2 wrong arguments; 5 it breaks one.
     """
     from .conformance.render import conclusion, print_result
     from .conformance.run import run_conformance

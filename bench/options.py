@@ -21,8 +21,10 @@ class Format(str, Enum):
     CSV = "csv"
 
 
-FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="Of the result.")]
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FormatOption: TypeAlias = Annotated[
+    Format, typer.Option("--format", help="How to print the result.")
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 PlotOption: TypeAlias = Annotated[
     Path | None,
     typer.Option("--plot", metavar="FILE", help="Draw rounds and ratios: .png, .svg or .pdf."),
