@@ -16,10 +16,12 @@ from care_mobile.errors import (
     CareError,
     MissingDependencyError,
     OutputError,
+    RuntimeFailure,
     UsageError,
 )
 from care_mobile.requirements import Availability, tool_versions
 from care_mobile.runtimes import get_runtime
+from care_mobile.runtimes.trial import DiedError, Trials
 from care_mobile.selection import PassedOver
 
 from .checking import judge_of
@@ -79,10 +81,11 @@ class SessionRequest:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A bundle the device cannot run, and why."""
+    """A bundle the device cannot run, and why; or one that crashes what runs it."""
 
     path: Path
     reason: Availability
+    crashes: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,9 @@ class SessionOutcome:
         if bad:
             listed = ", ".join(bad[:3]) + ", ..." * (len(bad) > 3)
             raise MeasurementError(f"not valid: {listed}", "see the reasons in the result")
+        for left in self.skipped:
+            if left.crashes:
+                raise MeasurementError(left.reason.detail, left.reason.remedy)
 
 
 Waiting = Callable[[str], None]
@@ -371,14 +377,18 @@ def _usable(
     """
     usable: list[Opened] = []
     skipped = []
-    for path, role in paths:
-        # Absolute, so that `.` has a name too; symbolic links keep theirs.
-        bundle = Bundle.open(Path(os.path.abspath(path)))
-        found = device.supports(bundle)
-        if found.usable:
-            usable.append((path, role, bundle))
-        else:
-            skipped.append(Skipped(path, found))
+    with Trials() as trials:
+        for path, role in paths:
+            # Absolute, so that `.` has a name too; symbolic links keep theirs.
+            bundle = Bundle.open(Path(os.path.abspath(path)))
+            found = device.supports(bundle)
+            crash = _crash(device, bundle, trials) if found.usable else None
+            if crash is not None:
+                skipped.append(Skipped(path, crash, crashes=True))
+            elif found.usable:
+                usable.append((path, role, bundle))
+            else:
+                skipped.append(Skipped(path, found))
     if skipped and not usable:
         first = skipped[0]
         raise MissingDependencyError(
@@ -386,6 +396,22 @@ def _usable(
             first.reason.remedy,
         )
     return usable, tuple(skipped)
+
+
+def _crash(device: Device, bundle: Bundle, trials: Trials) -> Availability | None:
+    """Why a bundle would take every round with it that it is in; None where nothing says so.
+
+    What a runtime merely refuses is the harness's to tell.
+    """
+    if device.name != "desktop":
+        return None
+    try:
+        trials.check(bundle, device.engine(bundle))
+    except DiedError as error:
+        return Availability(False, str(error), error.hint)
+    except RuntimeFailure:
+        pass
+    return None
 
 
 def _cells(

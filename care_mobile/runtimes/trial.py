@@ -26,6 +26,10 @@ RESIDENT_BYTES = 4 * 2**30
 _PER_BYTE = 20
 
 
+class DiedError(RuntimeFailure):
+    """The process that a bundle was tried in did not survive it."""
+
+
 class Trials:
     """One process for all trials, and another after one that it did not survive."""
 
@@ -44,7 +48,8 @@ class Trials:
         """Load and run `bundle` once; nothing if that went well, here or earlier.
 
         Raises:
-            RuntimeFailure: if the runtime refuses it, or its process does not survive.
+            RuntimeFailure: if the runtime refuses it.
+            DiedError: if its process does not survive.
         """
         if runtime not in NATIVE:
             return
@@ -57,7 +62,7 @@ class Trials:
         try:
             answer = self._peer.ask(request, limits(bundle))
         except PeerDiedError as error:
-            raise RuntimeFailure(
+            raise DiedError(
                 f"{bundle.name}: {runtime} did not survive loading and running it: {error}",
                 "the model file is damaged, or not made for this runtime: export it again",
             ) from error

@@ -132,15 +132,19 @@ def command(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedPro
 
 
 def test_care_bench_measures_the_others(aborting: Path, good: Path, tmp_path: Path) -> None:
-    done = command(
-        "care-bench", aborting, good, "--blocks", 2, "--iterations", 3, "--json", cwd=tmp_path
-    )
+    asked = ("--preset", "quick", "--rounds", 2, "--iterations", 3, "--no-gate", "--wait", 600)
+    done = command("care-bench", aborting, good, *asked, "--json", cwd=tmp_path)
     assert done.returncode == 5, done.stderr
-    rows = {row["bundle"]["name"]: row for row in json.loads(done.stdout)["rows"]}
-    assert rows["good"]["outcome"] == "completed"
-    assert rows["aborting"]["outcome"] == "failed"
-    assert "did not survive" in rows["aborting"]["reason"]
+    result = json.loads(done.stdout)
+    assert [row["bundle"]["name"] for row in result["rows"]] == ["good"]
+    assert result["rounds_completed"] == 2
+    (left,) = result["skipped"]
+    assert "aborting" in left["name"]
+    assert "did not survive" in left["reason"]
     assert "Traceback" not in done.stderr
+    alone = command("care-bench", aborting, *asked, cwd=tmp_path)
+    assert (alone.returncode, alone.stdout) == (5, "")
+    assert "did not survive" in alone.stderr
 
 
 def write_images(folder: Path) -> Path:
