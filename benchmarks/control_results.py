@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import AwareDatetime
-from scipy.stats import binomtest
 
 from care_mobile.bench.protocol.events import Machine
 from care_mobile.bench.protocol.plan import BundleFacts
@@ -24,7 +23,9 @@ from care_mobile.bench.stats import MARGIN, log_ratios, ratio, t_interval
 from care_mobile.bench.validity import FindingCode, judge
 from care_mobile.frozen import Frozen
 
+from .control_gates import Gated, GateFigures, regated
 from .results import Verdict
+from .shares import Share, share
 
 SESSIONS = 200
 """From which a share by itself decides whether a figure is reached."""
@@ -32,8 +33,6 @@ MOST_DIFFERENT = 0.07
 LEAST_WITHIN = 0.9
 MOST_SECONDS = 75
 MOST_BYTES = 200_000
-DRIFTS = (25, 50, 100, 200)
-"""Permille of the control kernel's time, for which it is counted what a gate would reject."""
 
 
 class ControlSession(Frozen):
@@ -42,8 +41,7 @@ class ControlSession(Frozen):
     Attributes:
         block_low: of the interval that takes blocks for evidence.
         between_sd: of rounds, `within_sd` of blocks inside them.
-        drifts: by how much the control kernel's time moved in each block, rejected ones
-            included, in permille of the shorter time.
+        gates: what other gates would have left; empty if the control kernel was not timed.
         load: the highest one-minute load average that a round saw.
         busy: whether others used the machine, by the rules of validity.
     """
@@ -60,24 +58,11 @@ class ControlSession(Frozen):
     rounds: int
     blocks: int
     rejected: int
-    drifts: tuple[int, ...]
+    gates: tuple[Gated, ...]
     seconds: int
     record_bytes: int
     load: float | None
     busy: bool
-
-
-class Share(Frozen):
-    """`count` of `total` with the 95 % interval of Clopper and Pearson; of nothing, 0 to 1."""
-
-    count: int
-    total: int
-    low: float
-    high: float
-
-    @property
-    def value(self) -> float | None:
-        return self.count / self.total if self.total else None
 
 
 class Group(Frozen):
@@ -121,8 +106,7 @@ class Goal(Frozen):
 class Control(Frozen):
     """Everything one call found. `quiet` are the sessions in which nobody else used the machine.
 
-    `rejected` counts blocks that the gate rejected; `beyond` those in which the control kernel
-    moved by more than so many permille, which says what other gates would reject.
+    `rejected` counts blocks that the gate rejected; `gates` say what others would have done.
     """
 
     schema_version: Literal[1] = 1
@@ -142,7 +126,7 @@ class Control(Frozen):
     every: Group
     quiet: Group
     rejected: Share
-    beyond: dict[int, Share]
+    gates: tuple[GateFigures, ...]
     seconds: float | None
     quiet_seconds: float | None
     record_bytes: int | None
@@ -171,11 +155,7 @@ def session_figures(session: Session, record_bytes: int) -> ControlSession:
         rounds=len(rounds),
         blocks=len(blocks),
         rejected=sum(block.rejected is not None for block in every),
-        drifts=tuple(
-            _drift(block.control_before_ns, block.control_after_ns)
-            for block in every
-            if block.control_before_ns is not None and block.control_after_ns is not None
-        ),
+        gates=regated(session),
         seconds=_seconds(session),
         record_bytes=record_bytes,
         load=_load(session),
@@ -185,10 +165,6 @@ def session_figures(session: Session, record_bytes: int) -> ControlSession:
 
 def _log(value: float | None) -> float | None:
     return None if value is None else math.log(value)
-
-
-def _drift(before_ns: int, after_ns: int) -> int:
-    return abs(after_ns - before_ns) * 1000 // max(min(before_ns, after_ns), 1)
 
 
 def _seconds(session: Session) -> int:
@@ -211,14 +187,6 @@ def _offset(date: str) -> str:
 def _load(session: Session) -> float | None:
     seen = (r for each in session.completed for r in each.readings if r.kind == "load")
     return max((r.value / 1000 for r in seen if r.value is not None), default=None)
-
-
-def share(count: int, total: int) -> Share:
-    """With its interval."""
-    if not total:
-        return Share(count=0, total=0, low=0.0, high=1.0)
-    interval = binomtest(count, total).proportion_ci(confidence_level=0.95, method="exact")
-    return Share(count=count, total=total, low=float(interval.low), high=float(interval.high))
 
 
 def group(sessions: Sequence[ControlSession], margin: float = MARGIN) -> Group:

@@ -22,18 +22,18 @@ from care_mobile.errors import RuntimeFailure, TargetError, UsageError
 from care_mobile.frozen import Frozen
 from care_mobile.requirements import tool_versions, version
 
+from .control_gates import gate_figures
 from .control_results import (
-    DRIFTS,
     SESSIONS,
     Control,
     ControlSession,
     goals,
     group,
     session_figures,
-    share,
 )
 from .measuring import OnStep, the_cpu, why_lost
 from .revision import revision
+from .shares import share
 
 MODEL = "care_s0"
 TARGET = "onnx"
@@ -179,7 +179,6 @@ def _measure(
 
 def _sum_up(request: ControlRequest, subject: _Subject, sessions: list[ControlSession]) -> Control:
     every, quiet = group(sessions), [each for each in sessions if not each.busy]
-    drifts = [drift for each in sessions for drift in each.drifts]
     rejected = sum(each.rejected for each in sessions)
     quiet_seconds = median([each.seconds for each in quiet]) if quiet else None
     record_bytes = max((each.record_bytes for each in sessions), default=None)
@@ -202,10 +201,7 @@ def _sum_up(request: ControlRequest, subject: _Subject, sessions: list[ControlSe
         every=every,
         quiet=group(quiet),
         rejected=share(rejected, rejected + sum(each.blocks for each in sessions)),
-        beyond={
-            permille: share(sum(drift > permille for drift in drifts), len(drifts))
-            for permille in DRIFTS
-        },
+        gates=gate_figures(each.gates for each in sessions),
         seconds=median([each.seconds for each in sessions]) if sessions else None,
         quiet_seconds=quiet_seconds,
         record_bytes=record_bytes,
