@@ -59,7 +59,7 @@ class CompareRequest(Frozen):
 
 
 def compare(request: CompareRequest, on_step: OnStep = lambda what, share: None) -> Comparison:
-    """Export and measure everything; bundles and run records stay in the output folder.
+    """Export and measure everything; bundles and records stay in the output folder.
 
     Raises:
         UsageError: for names that do not exist.

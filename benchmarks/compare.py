@@ -50,7 +50,7 @@ def compare_command(
         typer.Option(
             "--output",
             "-o",
-            help="Folder for performance.md, performance.json, bundles and run records.",
+            help="Folder for performance.md, performance.json, bundles and records.",
         ),
     ] = Path("build/bench"),
     quick: Annotated[

@@ -53,12 +53,12 @@ def presets() -> str:
 
 def _besides(found: Settings) -> str:
     told = [f"bursts of {found.burst.target_ns // 10**6} ms"] if found.blocks else []
-    if found.cold_rounds:
-        told.append(f"{found.cold_rounds} rounds load cold")
-    if found.paced_rounds:
-        told.append(f"{found.paced_rounds} rounds are paced")
-    if found.sustained_rounds:
-        told.append(f"{found.sustained_rounds} rounds are sustained")
+    counts = (
+        (found.cold_rounds, "cold load"),
+        (found.paced_rounds, "paced run"),
+        (found.sustained_rounds, "sustained run"),
+    )
+    told += [f"{what}s in {count} round{'s' * (count > 1)}" for count, what in counts if count]
     return ", ".join(told)
 
 
