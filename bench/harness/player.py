@@ -145,7 +145,7 @@ class Player:
         self._clock.spend(self._script.load_ns, self._script.load_ns)
         placement = next(iter(self._lasting(Placement, names)), None)
         facts = LoadFacts(
-            kind=kind,
+            kind=_shown(cell, kind),
             load_ns=self._script.load_ns,
             engine=_SCRIPT,
             unit=(placement and placement.unit) or cell.unit,
@@ -245,6 +245,12 @@ class Player:
     def _fail(self, names: tuple[str, ...]) -> None:
         for _ in self._lasting(CellFails, names):
             raise CellFailure("scripted", "fails, as its script says")
+
+
+def _shown(cell: Cell, kind: LoadKind) -> LoadKind:
+    """Scripts play any load; noop has none that could be shown."""
+    proven = cell.engine != "noop" or kind is LoadKind.CACHED
+    return kind if proven else LoadKind.UNPROVEN
 
 
 def _names(cell: Cell) -> tuple[str, ...]:

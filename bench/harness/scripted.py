@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from care_mobile.errors import CareError, UsageError
 from care_mobile.files import read_small
@@ -46,7 +46,9 @@ class Answers(Contract):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play a round; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="care_mobile.bench.harness.scripted", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="care_mobile.bench.harness.scripted", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--script", type=Path, required=True)
     parser.add_argument("--answers", type=Path, help="right answers, as JSON")
     parser.add_argument("--plan", type=Path, required=True)
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args(arguments)
     try:
+        _check_id(given.launch)
         script = read_script(given.script)
         plan = _read(Plan, given.plan, _MAX_PLAN_BYTES)
         if not 0 <= given.round < len(plan.rounds):
@@ -66,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def _check_id(text: str) -> None:
+    try:
+        TypeAdapter(Id).validate_python(text)
+    except ValidationError as error:
+        raise UsageError(f"--launch takes an id: {first_problem(error)}") from error
 
 
 def play(
