@@ -247,14 +247,17 @@ def goals(every: Group, quiet_seconds: float | None, record_bytes: int | None) -
     """The figures to reach."""
     return (
         Goal(
-            title=f"intervals that exclude 1, at most {MOST_DIFFERENT:.0%}",
+            title=f"intervals that exclude 1, at most {100 * MOST_DIFFERENT:.0f} %",
             unit=Unit.PERCENT,
             value=every.different.value,
             share=every.different,
             verdict=judge_share(every.different, MOST_DIFFERENT, at_most=True),
         ),
         Goal(
-            title=f"intervals within {MARGIN:.0%} either side, at least {LEAST_WITHIN:.0%}",
+            title=(
+                f"intervals within {100 * MARGIN:.0f} % either side, "
+                f"at least {100 * LEAST_WITHIN:.0f} %"
+            ),
             unit=Unit.PERCENT,
             value=every.within_margin.value,
             share=every.within_margin,
