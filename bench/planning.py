@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care_mobile.bundle import MANIFEST, Bundle, TensorSpec
+from care_mobile.frozen import MAX_NAME
 from care_mobile.runtimes.noise import seeded_inputs
+from care_mobile.text import as_line
 
 from .presets import Settings
 from .protocol.base import MAX_CELLS
@@ -138,13 +140,13 @@ def facts_of(bundle: Bundle) -> BundleFacts:
     """What a record says of a bundle."""
     manifest = bundle.manifest
     return BundleFacts(
-        name=bundle.name,
+        name=as_line(bundle.name)[:MAX_NAME],
         content_sha256=manifest.content_sha256,
         model=manifest.model,
         target=manifest.target,
         precision=manifest.precision,
         resolution=str(manifest.preprocessing.resolution),
-        weights_source=manifest.weights.source[:255],
+        weights_source=as_line(manifest.weights.source)[:MAX_NAME],
         random_weights=manifest.weights.random,
         size_bytes=bundle.size_bytes,
     )
@@ -203,7 +205,7 @@ def _labels(requests: Sequence[CellRequest]) -> list[str]:
             name = str(request.path)
         if names[request.path.resolve().name] > 1:
             name = " ".join((name, *_distinct(request, requests)))
-        labels.append(name[:200])
+        labels.append(as_line(name)[:200])
     seen: Counter[str] = Counter()
     totals = Counter(labels)
     numbered = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -98,6 +99,8 @@ class SessionOutcome:
     passed_over: tuple[PassedOver, ...] = ()
     interrupted: bool = False
     notes: tuple[str, ...] = field(default=())
+    go_on: str = ""
+    """The command that goes on with it."""
 
     def check(self) -> None:
         """Whether the result is what was asked for.
@@ -110,7 +113,7 @@ class SessionOutcome:
         if self.interrupted:
             raise InterruptedSessionError(
                 f"interrupted: {completed} of {planned} rounds are in {self.file}",
-                f"care-bench --resume {self.file} goes on",
+                f"{self.go_on} goes on",
             )
         if not completed:
             lost = self.session.rounds[-1:] or self.session.earlier[-1:]
@@ -189,6 +192,7 @@ def run_session(request: SessionRequest, on: On, waiting: Waiting) -> SessionOut
         skipped=skipped,
         passed_over=request.passed_over,
         interrupted=interrupted,
+        go_on=_going_on(journal.file, request),
     )
 
 
@@ -223,7 +227,26 @@ def resume_session(file: Path, request: SessionRequest, on: On, waiting: Waiting
             missing = found.missing()
             done = len(found.completed)
             interrupted = _run(device, planned, journal, on, missing, completed=done)
-    return SessionOutcome(read_session(file), file, interrupted=interrupted)
+    return SessionOutcome(
+        read_session(file), file, interrupted=interrupted, go_on=_going_on(file, request)
+    )
+
+
+_LONG = 500
+
+
+def _going_on(file: Path, request: SessionRequest) -> str:
+    """As somebody would type it: a record says which bundles it is of, and not where they lie."""
+    words = ["care-bench", "--resume", str(file)]
+    if request.device != SessionRequest.device:
+        words += ["--device", request.device]
+    bundles = dict.fromkeys(str(path) for path in (*request.bases, *request.bundles))
+    if not bundles and request.output != SessionRequest.output:
+        words += ["--output", str(request.output)]
+    named = [f"./{path}" if path[0] == "-" else path for path in bundles]
+    if len(shlex.join(named)) > _LONG:
+        return f"{shlex.join(words)} with the same bundles"
+    return shlex.join((*words, *named))
 
 
 def _run(

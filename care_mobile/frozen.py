@@ -33,6 +33,7 @@ class Frozen(BaseModel):
 
 def first_problem(error: ValidationError) -> str:
     """The first thing wrong with data that do not fit: where, and what."""
-    first = error.errors()[0]
+    # Inputs may be huge, and would be copied for each of the problems.
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(shortened(str(part), 60) for part in first["loc"]) or "the file"
     return f"{where}: {first['msg']}"

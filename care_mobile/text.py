@@ -21,6 +21,11 @@ def is_line(text: str) -> bool:
     return text == visible(text) and not {"\n", "\t"} & set(text)
 
 
+def as_line(text: str) -> str:
+    """`text` as something that `is_line` holds of: line breaks and tabs are written out as well."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def shortened(text: str, length: int = 80) -> str:
     """`text`, or its beginning and end with an ellipsis between them; `length` characters."""
     if len(text) <= length:

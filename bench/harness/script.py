@@ -209,5 +209,5 @@ def read_script(file: Path) -> Script:
         raise UsageError(f"{file}: {error.strerror}", "write --device scripted=FILE") from error
     except ValidationError as error:
         raise UsageError(
-            f"{file}: {first_problem(error)}", "docs/harness-protocol.md describes scripts"
+            f"{file}: {first_problem(error)}", "docs/measuring.md describes scripts"
         ) from error

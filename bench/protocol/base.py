@@ -33,6 +33,7 @@ MAX_ROUND_BYTES = 2**29
 MAX_LINES = 1_000_000
 MAX_LISTS = 1_000_000
 MAX_COMMAS = 20_000_000
+MAX_LINE_COLONS = 100_000
 """Of one launch: what bytes become in memory is bounded by what they say, not by their number."""
 
 __all__ = ["Count", "Name"]

@@ -23,6 +23,7 @@ from .base import (
     MAJOR,
     MAX_COMMAS,
     MAX_LINE_BYTES,
+    MAX_LINE_COLONS,
     MAX_LINES,
     MAX_LISTS,
     MAX_ROUND_BYTES,
@@ -169,6 +170,8 @@ class _Bulk:
         """Raises ProtocolError: `too-large` beyond what one launch may hold."""
         self._lists += line.count(b"[") + line.count(b"{")
         self._commas += line.count(b",")
+        if line.count(b":") > MAX_LINE_COLONS:
+            raise ProtocolError("too-large", f"more than {MAX_LINE_COLONS} keys in a line")
         if self._lists > MAX_LISTS:
             raise ProtocolError("too-large", f"more than {MAX_LISTS} lists and objects")
         if self._commas > MAX_COMMAS:

@@ -138,7 +138,7 @@ def remarks(view: SessionView) -> Iterator[Remark]:
     for finding in view.findings:
         yield Remark(finding.severity.value, _finding(view, finding))
     for lost in view.lost[:MOST_LOST]:
-        why = ": ".join(part for part in (lost.code, shortened(lost.detail, 300)) if part)
+        why = ": ".join(part for part in (lost.code, _told(lost.detail)) if part)
         told = f"round {lost.round + 1} {lost.status.value}"
         yield Remark("info", f"{told}: {why}" if why else told)
     if len(view.lost) > MOST_LOST:
@@ -149,9 +149,14 @@ def remarks(view: SessionView) -> Iterator[Remark]:
             yield Remark("info", f"{kind}: {shortened(found.name, 200)}: {found.reason}{remedy}")
 
 
+def _told(detail: str) -> str:
+    """In one line, which somebody else's words cannot leave to look like ours."""
+    return shortened(" ".join(detail.split()), 400)
+
+
 def _finding(view: SessionView, finding: FindingView) -> str:
     whose = _whose(view, finding.rows)
-    detail = f": {finding.detail}" if finding.detail else ""
+    detail = f": {_told(finding.detail)}" if finding.detail else ""
     return f"{whose}{finding.code}{detail}{_rounds(finding.rounds)}"
 
 

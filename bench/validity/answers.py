@@ -163,6 +163,8 @@ _SAID = {
     for code in (FindingCode.THROTTLED, FindingCode.WARM_UP_CAPPED, FindingCode.NO_STEADY_STATE)
 }
 """What a harness may have seen that its record does not show; so older ones did."""
+_MOST_NOTED = 20
+"""That are told one by one; the record holds all of them."""
 
 
 def judge_notes(session: Session) -> Iterator[Finding]:
@@ -173,10 +175,17 @@ def judge_notes(session: Session) -> Iterator[Finding]:
             if note.code != _NO_AFFINITY:
                 cell = note.cell if note.cell is None or note.cell in found.cells else None
                 seen.setdefault((note.code, cell), (note.detail, []))[1].append(found.number)
+    noted = 0
     for (code, cell), (detail, numbers) in seen.items():
         known = _SAID.get(code)
+        noted += known is None
+        if known is None and noted > _MOST_NOTED:
+            continue
         text = f"{code}: {detail}" if detail else code
         if known is None:
             yield Finding(FindingCode.NOTED, Severity.INFO, text, cell, _numbers(iter(numbers)))
         else:
             yield Finding(known, Severity.WARNING, detail or code, cell, _numbers(iter(numbers)))
+    if noted > _MOST_NOTED:
+        more = f"and {noted - _MOST_NOTED} more notes, in the record"
+        yield Finding(FindingCode.NOTED, Severity.INFO, more)

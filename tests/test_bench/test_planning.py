@@ -84,6 +84,13 @@ def test_labels_tell_cells_of_one_bundle_apart(bundle: Bundle, tmp_path: Path) -
     ]
 
 
+def test_a_folder_may_be_called_anything(bundle: Bundle, tmp_path: Path) -> None:
+    odd = bundle.path.rename(bundle.path.parent / "a\nb\t\x1b[2J\u202e")
+    asked = [request(Bundle.open(odd))]
+    (cell,) = planned_of(asked, tmp_path).plan.cells
+    assert cell.label == cell.bundle.name == "a\\nb\\t\\x1b[2J\\u202e"
+
+
 def test_cells_of_one_name_are_told_by_their_paths(
     write_bundle: WriteBundle, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -168,8 +169,11 @@ def test_an_interrupt_keeps_what_has_landed(request_: SessionRequest) -> None:
     outcome = run_session(request, stop, waiting)
     assert outcome.interrupted
     assert outcome.session.missing() == (2, 3)
-    with pytest.raises(InterruptedSessionError, match="2 of 4"):
+    with pytest.raises(InterruptedSessionError, match="2 of 4") as stopped:
         outcome.check()
+    words = shlex.split((stopped.value.hint or "").removesuffix(" goes on"))
+    assert words[:3] == ["care-bench", "--resume", str(outcome.file)]
+    assert words[3:] == [str(path) for path in request_.bundles], "a record says not where they lie"
     again = resume_session(outcome.file, request_, lambda event: None, waiting)
     assert again.session.missing() == ()
     assert again.session.rounds[:2] == outcome.session.rounds

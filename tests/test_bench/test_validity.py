@@ -32,6 +32,7 @@ from care_mobile.bench.protocol.record import (
     Session,
 )
 from care_mobile.bench.validity import RULES, Finding, FindingCode, Severity, invalid, judge
+from care_mobile.bench.validity.answers import judge_notes
 from care_mobile.text import is_line
 
 from .any_sessions import sessions
@@ -498,6 +499,15 @@ def test_an_outlier_is_no_step() -> None:
         return [BASE_NS * (10 if n == 7 else 1) for n in range(40)]
 
     assert codes(clean(latencies=outlier)) == []
+
+
+def test_a_harness_that_notes_thousands_of_things_fills_no_screen() -> None:
+    found = session_of(edit=lambda line: line)
+    notes = tuple(Note(n=1, at_ns=1, code=f"odd-{number}") for number in range(3000))
+    rounds = tuple(replace(found.rounds[0], notes=notes) for _ in found.rounds[:1])
+    noted = list(judge_notes(replace(found, rounds=rounds)))
+    assert len(noted) == 21
+    assert noted[-1].detail == "and 2980 more notes, in the record"
 
 
 def test_what_a_record_lacks_is_said_once_and_in_words() -> None:

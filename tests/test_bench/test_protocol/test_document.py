@@ -218,7 +218,8 @@ def test_the_javascript_halves_are_the_kernel() -> None:
 
 def test_limits_and_constants_are_those_of_the_code() -> None:
     for told in (
-        f"a line has at most {base.MAX_LINE_BYTES >> 20} MiB",
+        f"a line has at most {base.MAX_LINE_BYTES >> 20} MiB with its `\\n` and "
+        f"{base.MAX_LINE_COLONS:,} `:`",
         f"a file {base.MAX_ROUND_BYTES >> 20} MiB and {base.MAX_LINES:,} lines",
         f"{base.MAX_LISTS:,} `[` and `{{` and {base.MAX_COMMAS:,} commas",
         f"begins with `{arithmetic.CONTROL_SEED:#x}`",

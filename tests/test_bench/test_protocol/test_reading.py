@@ -42,8 +42,9 @@ def read(content: bytes, folder: Path) -> RoundFile | str:
         b'{"event":"new","x":[' + b"{}," * (reading.MAX_LISTS + 1) + b"0]}\n",
         b'{"event":"new","x":[' + b"0," * (reading.MAX_COMMAS + 1) + b"0]}\n",
         b'{"event":"new","x":[[]]}\n' * (reading.MAX_LISTS // 2),
+        b'{"event":"hello"' + b',"k":0' * reading.MAX_LINE_COLONS + b"}\n",
     ],
-    ids=["lists", "objects", "values", "lists in many lines"],
+    ids=["lists", "objects", "values", "lists in many lines", "keys"],
 )
 def test_what_would_take_gigabytes_is_refused_before_it_is_parsed(
     whole: bytes, tmp_path: Path, bulk: bytes

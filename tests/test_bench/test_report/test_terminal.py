@@ -7,9 +7,11 @@ from golden_files import check_golden
 from rich.cells import cell_len
 from rich.console import Console
 
+from care_mobile.bench.protocol.record import RoundStatus
 from care_mobile.bench.report import columns
 from care_mobile.bench.report.terminal import print_view
-from care_mobile.bench.report.view import SessionView
+from care_mobile.bench.report.view import FindingView, RoundView, SessionView
+from care_mobile.bench.validity import Severity
 
 from .views import STATES, different, functional, hostile_names, long_names, many, scripted
 
@@ -74,3 +76,13 @@ def test_a_script_is_said_before_and_beside_every_figure() -> None:
 def test_many_intervals_are_said_to_err_sometimes() -> None:
     assert "of 20 equal cells one is expected" in printed(many(), 120)
     assert "of 20 equal cells" not in printed(different(), 120)
+
+
+def test_words_of_a_harness_stay_in_their_line() -> None:
+    forged = "odd\n\nRecord: somewhere\n\nA ran 9.00 times faster than B." + "y" * 2000
+    noted = FindingView(code="noted", severity=Severity.INFO, detail=forged, rows=())
+    lost = RoundView(round=2, status=RoundStatus.CRASHED, code="signal", detail=forged)
+    text = printed(different().model_copy(update={"findings": (noted,), "lost": (lost,)}), 120)
+    assert "noted: odd Record: somewhere A ran 9.00" in text
+    assert "signal: odd Record: somewhere A ran 9.00" in text
+    assert text.count("y") < 1000
