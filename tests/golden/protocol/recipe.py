@@ -182,8 +182,8 @@ class Story:
         return self.say("loaded", cell=cell, kind="cached", load_ns=10, engine=engine, **more)
 
     def check(self, cell: int, moment: str = "before", **more: Any) -> Story:
-        answer = {"name": "x", "dtype": "float32", "shape": [2, 3], "stride": 2}
-        data = b"".join(RAMP[4 * i : 4 * i + 4] for i in (0, 2, 4))
+        answer = {"name": "x", "dtype": "float32", "shape": [2, 3], "stride": 5}
+        data = b"".join(RAMP[4 * i : 4 * i + 4] for i in (0, 5))
         answer["data"] = base64.b64encode(data).decode()
         return self.say("checked", cell=cell, probe="ramp", moment=moment, answers=[answer], **more)
 
