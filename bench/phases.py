@@ -163,8 +163,7 @@ def sustained(session: Session, cell: int) -> tuple[Sustained, ...]:
 
 
 def _sustained(number: int, runs: Sequence[SustainedRun]) -> Sustained:
-    begin = min(run.start_ns for run in runs)
-    duration = max(max(run.end_ns for run in runs) - begin, 0)
+    begin, duration = min(run.start_ns for run in runs), _span_ns(runs)
     starts = np.concatenate([_starts(run) for run in runs]) - begin
     samples = _array(sample for run in runs for sample in run.samples_ns)
     first, last = starts <= duration * 0.1, starts >= duration * 0.9
@@ -305,17 +304,23 @@ class SingleStream:
 
 def single_stream(session: Session, cell: int) -> SingleStream | None:
     """Of a cell's sustained runs; where it has none, of its bursts."""
-    for_long = [
-        sample
-        for _, own in cell_rounds(session, cell)
-        for run in own.sustained
-        for sample in run.samples_ns
-    ]
-    samples = for_long or [s for found in evidence(session, cell) for s in found.samples_ns()]
+    runs = [own.sustained for _, own in cell_rounds(session, cell) if own.sustained]
+    samples = [sample for stretches in runs for run in stretches for sample in run.samples_ns]
+    duration_ns = sum(_span_ns(stretches) for stretches in runs)
+    if not samples:
+        samples = [s for found in evidence(session, cell) for s in found.samples_ns()]
+        duration_ns = sum(samples)
     if not samples:
         return None
     rank = len(samples) * 9 // 10
-    return SingleStream(sorted(samples)[rank], len(samples), sum(samples))
+    return SingleStream(sorted(samples)[rank], len(samples), duration_ns)
+
+
+def _span_ns(runs: Sequence[SustainedRun]) -> int:
+    """From the first inference to the end of the last: what a clock on the wall says. Looks at
+    sensors lie between stretches, so inferences alone never fill the time that was asked for."""
+    begin = min(run.start_ns for run in runs)
+    return max(max(run.end_ns for run in runs) - begin, 0)
 
 
 def _array(values: Iterable[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

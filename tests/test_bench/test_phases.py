@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from care_mobile.bench.phases import (
+    MLPERF_NS,
     cpu_share,
     loads,
     memory,
@@ -15,6 +16,7 @@ from care_mobile.bench.phases import (
     sustained,
     warm_ups,
 )
+from care_mobile.bench.protocol.base import Contract
 from care_mobile.bench.protocol.events import (
     Block,
     CellBurst,
@@ -170,3 +172,25 @@ def test_whatever_can_be_folded_has_figures_or_none(session: Session) -> None:
             compared = ratio(session, cell, base)
             if compared is not None and compared.low is not None and compared.high is not None:
                 assert 0 < compared.low <= compared.high < math.inf
+
+
+def test_a_run_of_a_minute_is_one_though_looks_at_sensors_lie_between_inferences() -> None:
+    plan = plan_of(1, rounds=1, phases=(Phase.SUSTAINED,))
+
+    # Ten stretches of 200 inferences: of 29.9 ms each of the 30 ms between them.
+    session = session_of(
+        plan, lambda r, b, c: [29_900_000] * 200, edit=lambda line: spread_out(line, 30_000_000)
+    )
+    found = single_stream(session, 0)
+    assert found is not None
+    assert found.samples * 29_900_000 < MLPERF_NS <= found.duration_ns and found.complete
+
+
+def spread_out(line: Contract, period_ns: int) -> Contract:
+    """A stretch whose inferences take up `period_ns` each, looks included."""
+    if not isinstance(line, SustainedRun):
+        return line
+    number = round(line.end_ns / sum(line.samples_ns)) - 1
+    length = len(line.samples_ns) * period_ns
+    start_ns = number * length
+    return line.model_copy(update={"start_ns": start_ns, "end_ns": start_ns + length})
