@@ -16,6 +16,7 @@ from .readers import (
     phase,
     placement_of,
     states,
+    sustained,
     tools_of,
 )
 
@@ -274,6 +275,15 @@ FIELDS: tuple[KeyField, ...] = (
         _MUST,
         "a sustained run may be twice as slow as bursts",
         phase,
+    ),
+    _field(
+        "plan.sustained",
+        _CELL,
+        _MUST,
+        "the longer it runs, the hotter it gets",
+        sustained,
+        unknown=_WARN,
+        neither=_IGNORE,
     ),
     _field(
         "plan.burst.mode",

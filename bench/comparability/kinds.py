@@ -65,6 +65,7 @@ _LACKING: Mapping[str, tuple[str, ...]] = {
     RecordKind.IMPORTED.value: (
         "bundle.random_weights",
         "plan.burst",
+        "plan.sustained",
         "plan.warmup",
         "plan.gate",
         "plan.preset",

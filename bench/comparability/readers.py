@@ -59,6 +59,13 @@ def phase(session: Session, cell: int) -> Iterator[object]:
     yield "bursts" if in_blocks(session, cell) else "sustained"
 
 
+def sustained(session: Session, cell: int) -> Iterator[object]:
+    """How long, where the figure is that of sustained runs."""
+    rules = session.plan.sustained
+    if rules is not None and not in_blocks(session, cell):
+        yield rules.duration_ns, rules.min_count
+
+
 def neighbours(session: Session, cell: int) -> Iterator[object]:
     for planned in session.plan.rounds:
         if cell in planned.cells:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from care_mobile.bench.comparability import (
     warned,
 )
 from care_mobile.bench.protocol.events import Clock, Engine, HarnessInfo, Hello, Loaded, Reality
-from care_mobile.bench.protocol.plan import Burst, Gate, Phase, Unit, Warmup
+from care_mobile.bench.protocol.plan import Burst, Gate, Phase, Sustained, Unit, Warmup
 from care_mobile.bench.protocol.record import DeviceReference, RecordKind, Session
 
 from .any_sessions import sessions
@@ -115,6 +116,9 @@ CHANGES = {
     "harness.name": harness(name="node"),
     "harness.version": harness(version="2"),
     "plan.phase": other(plan=plan_of(phases=(Phase.SUSTAINED,))),
+    "plan.sustained": other(
+        plan=plan_of(phases=(Phase.SUSTAINED,), sustained=Sustained(duration_ns=1))
+    ),
     "plan.burst.mode": other(plan=plan_of(burst=Burst(mode="single"))),
     "plan.burst.target_ns": other(plan=plan_of(burst=Burst(target_ns=1))),
     "plan.warmup": other(plan=plan_of(warmup=Warmup(window=11))),
@@ -156,9 +160,24 @@ def test_nothing_else_differs() -> None:
             "unit.requested": {"unit.requested", "unit.observed"},
             "threads.requested": {"threads.requested", "threads.observed"},
             "cores.requested": {"cores.requested"},
+            "plan.phase": {"plan.phase", "plan.sustained"},
+            "plan.sustained": {"plan.phase", "plan.sustained"},
         }
         own = {name} if changed(session, name) is not Rule.IGNORE else set()
         assert found == pairs.get(name, own), name
+
+
+def test_sustained_runs_are_compared_with_those_of_the_same_length() -> None:
+    def minutes(count: int) -> Session:
+        rules = Sustained(duration_ns=count * 60_000_000_000)
+        return other(plan=plan_of(phases=(Phase.SUSTAINED,), sustained=rules))
+
+    found = compare_keys(minutes(1), minutes(1), 0, 0)
+    assert refused(found) == ()
+    # One id would make them one session, whose cells share a plan.
+    later = minutes(10)
+    later = replace(later, opened=later.opened.model_copy(update={"session": "another"}))
+    assert [d.field for d in refused(compare_keys(minutes(1), later, 0, 0))] == ["plan.sustained"]
 
 
 def test_host_names_and_momentary_frequencies_are_no_identity() -> None:
