@@ -46,9 +46,18 @@ def judge_of(plan: Plan, requests: Sequence[CellRequest]) -> Judge:
             return kept, _failed(number, checked, str(error))
         if reference is None:
             return kept, None
-        return kept, _judged(number, checked, _check(plan, bundle, checked, reference))
+        found = _check(plan, bundle, checked, reference)
+        if not isinstance(found, str) and found.passed and not _limited(bundle, checked.probe):
+            return kept, None  # nothing was demanded of it: that is no agreement
+        return kept, _judged(number, checked, found)
 
     return judge
+
+
+def _limited(bundle: Bundle, name: str) -> bool:
+    """Whether a probe demands anything of its answers."""
+    limits = next(p.limits for p in bundle.manifest.probes if p.name == name)
+    return any(limit.min_psnr_db is not None for limit in limits)
 
 
 def _check(
@@ -57,6 +66,8 @@ def _check(
     probe = next(p for p in bundle.manifest.probes if p.name == checked.probe)
     answers = {}
     for answer in checked.answers:
+        if answer.name in answers:
+            return f"{answer.name} was answered twice"
         stride = answer_stride(math.prod(answer.shape), plan.answer_elements)
         if answer.stride != stride:
             return f"{answer.name} is a sample of stride {answer.stride}, not {stride}"

@@ -44,7 +44,9 @@ def _answers(session: Session, cell: int) -> Iterator[Finding]:
             _numbers(number for number, _ in wrong),
         )
     rounds = [(found.number, own) for found, own in cell_rounds(session, cell)]
+    planned = {probe.name for probe in session.plan.cells[cell].probes if probe.judged}
     unchecked = _numbers(number for number, own in rounds if not own.judged)
+    skipped = _numbers(number for number, own in rounds if own.judged and planned - _probes(own))
     # What a record lacks is said once, for all of it.
     if unchecked and not session.opened.lacks:
         everywhere = len(unchecked) == len(rounds)
@@ -55,9 +57,16 @@ def _answers(session: Session, cell: int) -> Iterator[Finding]:
             cell,
             () if everywhere else unchecked,
         )
+    if skipped:
+        detail = "its answers on some of its probes were not judged"
+        yield Finding(FindingCode.ANSWERS_UNCHECKED, Severity.WARNING, detail, cell, skipped)
     if any(judgement.partial for _, judgement in judged):
         detail = "only a sample of its answers was judged"
         yield Finding(FindingCode.ANSWERS_PARTIAL, Severity.INFO, detail, cell)
+
+
+def _probes(own: CellRound) -> set[str]:
+    return {judgement.probe for judgement in own.judged}
 
 
 def _numbers(rounds: Iterator[int]) -> tuple[int, ...]:

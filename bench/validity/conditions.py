@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 
 import numpy as np
 
-from ..evidence import evidence
+from ..evidence import cell_rounds, evidence, in_blocks
 from ..protocol.events import Block, Reading, Reality
 from ..protocol.foreign import WORDS
 from ..protocol.plan import Thermal
@@ -142,6 +142,7 @@ def _heat(session: Session) -> Iterator[Finding]:
             f"the device went above the thermal state {_name(limit)}",
             rounds=tuple(r.number for r in warm),
         )
+    yield from _heat_of_figures(session, limit)
     if session.opened.lacks or not session.completed:
         return
     unknown = tuple(r.number for r in session.completed if not _tells_heat(r))
@@ -156,6 +157,20 @@ def _heat(session: Session) -> Iterator[Finding]:
             "the device does not tell its thermal state, which is not to say that it is nominal",
             rounds=() if len(unknown) == len(session.completed) else unknown,
         )
+
+
+def _heat_of_figures(session: Session, limit: int) -> Iterator[Finding]:
+    """Where the figure is that of sustained runs, their heat is in it; that it is meant to be there
+    makes it no less a reason why the cell that ran second is slower."""
+    for cell in range(len(session.plan.cells)):
+        numbers = tuple(
+            found.number
+            for found, own in cell_rounds(session, cell)
+            if _any_hot(tuple(r for run in own.sustained for r in run.after), limit)
+        )
+        if numbers and not in_blocks(session, cell):
+            detail = f"its sustained runs went above the thermal state {_name(limit)}"
+            yield Finding(FindingCode.THROTTLED, Severity.WARNING, detail, cell, numbers)
 
 
 def _name(place: int) -> str:

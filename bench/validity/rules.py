@@ -139,7 +139,8 @@ RULES = (
         Code.THROTTLED,
         (INVALID, WARNING),
         "hotter than the gate allows: around a block that counts (invalid), or around a rejected "
-        "block or elsewhere outside of a sustained run, or as the harness says (warning)",
+        "block or elsewhere outside of a sustained run, in one that is the figure itself, or as "
+        "the harness says (warning)",
         "a hot device lowers its clocks",
     ),
     Rule(

@@ -77,7 +77,7 @@ def test_right_answers_pass_and_only_their_hash_is_kept(
 
 
 def test_a_sample_passes_as_one(bundle: Bundle, right: NDArray[np.float32]) -> None:
-    _, found = judged(bundle, answer(right.reshape(-1)[::4], stride=4), limit=48)
+    _, found = judged(bundle, answer(right.reshape(-1)[::5], stride=5), limit=48)
     assert found is not None
     assert found.passed
     assert found.partial
@@ -125,6 +125,26 @@ def test_wrong_answers_do_not_pass(
     _, found = judged(bundle, answer(values))
     assert found is not None
     assert not found.passed
+
+
+def test_what_is_reported_but_not_judged_is_no_agreement(
+    bundle: Bundle, right: NDArray[np.float32]
+) -> None:
+    (probe,) = bundle.manifest.probes
+    limits = tuple(limit.model_copy(update={"min_psnr_db": None}) for limit in probe.limits)
+    probes = (probe.model_copy(update={"limits": limits}),)
+    free = Bundle(bundle.path, bundle.manifest.model_copy(update={"probes": probes}))
+    assert judged(free, answer(right * 7))[1] is None
+    _, found = judged(free, answer(right * np.float32(np.nan)))
+    assert found is not None
+    assert not found.passed
+
+
+def test_an_output_has_one_answer(bundle: Bundle, right: NDArray[np.float32]) -> None:
+    _, found = judged(bundle, answer(right * 2), answer(right))
+    assert found is not None
+    assert not found.passed
+    assert "twice" in found.note
 
 
 def test_no_answer_is_no_agreement(bundle: Bundle) -> None:

@@ -21,7 +21,7 @@ from care_mobile.bench.protocol.events import (
     SustainedRun,
     Warm,
 )
-from care_mobile.bench.protocol.plan import Paced, Phase, Unit
+from care_mobile.bench.protocol.plan import Paced, Phase, Probe, Unit
 from care_mobile.bench.protocol.record import (
     Closed,
     Judged,
@@ -160,7 +160,18 @@ NPU = plan_of([cell_of(0, unit=Unit.NPU), cell_of(1)])
 PINNED = plan_of([cell_of(0, cores=(0,)), cell_of(1)])
 LONG = plan_of(phases=(Phase.BURST, Phase.PACED, Phase.SUSTAINED))
 FAST_PACE = plan_of(phases=(Phase.BURST, Phase.PACED), paced=Paced(interval_ns=BASE_NS - 1))
+PROBED = plan_of(
+    [
+        cell_of(0, probes=tuple(Probe(name=name, inputs=()) for name in ("one", "two"))),
+        cell_of(1, probes=(Probe(name="noise", inputs=(), judged=False),)),
+    ]
+)
 hot = reading("thermal", "severe")
+
+
+def unjudged(probe: str) -> Edit:
+    return lambda line: None if isinstance(line, Judged) and line.probe == probe else line
+
 
 EDITS: dict[str, tuple[Edit, FindingCode, Severity, int | None, tuple[int, ...]]] = {
     "a wrong answer": (
@@ -353,6 +364,15 @@ SESSIONS: dict[str, tuple[Session, FindingCode, Severity, int | None]] = {
     "a short run of MLPerf's": (
         clean(plan=plan_of(phases=(Phase.SUSTAINED,), preset="mlperf")),
         Code.TOO_FEW_SAMPLES, WARNING, None,
+    ),
+    "a probe that was left out in a round": (
+        clean(plan=PROBED, edit=in_round(3, unjudged("two"))),
+        Code.ANSWERS_UNCHECKED, WARNING, 0,
+    ),
+    "heat in the figure itself": (
+        clean(plan=plan_of(phases=(Phase.SUSTAINED,)),
+              edit=first_cell(SustainedRun, after=(hot,))),
+        Code.THROTTLED, WARNING, 0,
     ),
     "a late pace": (
         clean(plan=LONG, edit=first_cell(PacedRun, late_ns=(5_000_000,))),
