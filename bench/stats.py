@@ -122,6 +122,17 @@ class Ratio:
             return False
         return self.low > 1 or self.high < 1
 
+    def differs_among(self, pairs: int) -> bool:
+        """Whether 1 is excluded even if the two were chosen among `pairs` by their own figures.
+
+        The t interval at 5 % divided by their number (Bonferroni): of ten equal cells the luckiest
+        is the fastest, and 95 % intervals against it find a difference in two sessions of five.
+        """
+        if not self.differs or self.between_sd is None:
+            return False
+        half = _t_quantile(self.rounds - 1, 0.05 / pairs) * self.between_sd / math.sqrt(self.rounds)
+        return abs(math.log(self.ratio)) > half
+
     def equivalent(self, margin: float = MARGIN) -> bool:
         """Whether the whole interval lies within `margin` either side of 1.
 
@@ -150,9 +161,14 @@ def t_interval(values: Sequence[float]) -> tuple[float, float | None, float | No
     mean, count = float(data.mean()), len(data)
     if count < 2:
         return mean, None, None
-    special: Any = load("scipy.special", "bench")
-    half = float(special.stdtrit(count - 1, 0.975) * data.std(ddof=1) / np.sqrt(count))
+    half = _t_quantile(count - 1, 0.05) * float(data.std(ddof=1)) / math.sqrt(count)
     return mean, mean - half, mean + half
+
+
+def _t_quantile(freedom: int, missed: float) -> float:
+    """Standard errors to either side of a mean that miss the truth in a share of `missed`."""
+    special: Any = load("scipy.special", "bench")
+    return float(special.stdtrit(freedom, 1 - missed / 2))
 
 
 def hodges_lehmann(values: Sequence[float]) -> float:

@@ -30,27 +30,29 @@ def _median_ns(row: RowView) -> tuple[int, int]:
     return row.latency.median_ns, row.index
 
 
-def relation_of(found: stats.Ratio) -> Relation:
-    """How an interval lies to 1 and to the margin.
+def relation_of(found: stats.Ratio, pairs: int = 1) -> Relation:
+    """How an interval lies to 1 and to the margin; see `stats.Ratio.differs_among` for `pairs`.
 
     One within the margin counts as equal even if it excludes 1: a difference that no rig resolves
     is none that anybody should act on.
     """
     if found.equivalent():
         return Relation.EQUAL
-    if not found.differs:
+    if not found.differs_among(pairs):
         return Relation.UNCLEAR
     return Relation.SLOWER if found.ratio > 1 else Relation.FASTER
 
 
-def _relation(session: Session, row: RowView, base: RowView, found: stats.Ratio) -> Relation:
+def _relation(
+    session: Session, row: RowView, base: RowView, found: stats.Ratio, pairs: int
+) -> Relation:
     """Unclear too where the blocks that the gate rejected say the contrary."""
     if stats.flips(session, row.index, base.index):
         return Relation.UNCLEAR
-    return relation_of(found)
+    return relation_of(found, pairs)
 
 
-def _ratio(session: Session, row: RowView, base: RowView) -> RatioView | None:
+def _ratio(session: Session, row: RowView, base: RowView, pairs: int = 1) -> RatioView | None:
     if row.index == base.index:
         return _reference(row)
     found = stats.ratio(session, row.index, base.index)
@@ -59,7 +61,7 @@ def _ratio(session: Session, row: RowView, base: RowView) -> RatioView | None:
     each = stats.log_ratios(session, row.index, base.index)
     return RatioView(
         reference=base.index,
-        relation=_relation(session, row, base, found),
+        relation=_relation(session, row, base, found, pairs),
         ratio=found.ratio,
         low=found.low,
         high=found.high,
@@ -82,19 +84,36 @@ def _reference(row: RowView) -> RatioView:
     )
 
 
-_DIFFER = (Relation.SLOWER, Relation.FASTER)
-
-
 def _against_fastest(session: Session, valid: Sequence[RowView]) -> list[RowView]:
+    pairs = len(valid) * (len(valid) - 1) // 2
+    valid = _fastest_first(session, valid, pairs)
     found: list[RowView] = []
     leader, rank = 0, 1  # the place of the first row of the rank, and the rank
     for place, row in enumerate(valid):
-        ratio = _ratio(session, row, valid[0])
-        to_leader = ratio if leader == 0 else _ratio(session, row, valid[leader])
-        if to_leader is not None and to_leader.relation in _DIFFER:
+        ratio = _ratio(session, row, valid[0], pairs)
+        to_leader = ratio if leader == 0 else _ratio(session, row, valid[leader], pairs)
+        if to_leader is not None and to_leader.relation is Relation.SLOWER:
             leader, rank = place, place + 1
         found.append(row.model_copy(update={"rank": rank, "ratio": ratio}))
     return found
+
+
+def _fastest_first(session: Session, valid: Sequence[RowView], pairs: int) -> list[RowView]:
+    """By medians, but for a row that round by round was faster than the first one: a cell that
+    failed in the slow rounds has the lowest median, and is not the fastest for it."""
+    order, seen = list(valid), set[int]()
+    while order and order[0].index not in seen:
+        seen.add(order[0].index)
+        found = [(_ratio(session, row, order[0], pairs), row) for row in order[1:]]
+        faster = [
+            (ratio.ratio, row.index, row)
+            for ratio, row in found
+            if ratio is not None and ratio.relation is Relation.FASTER and row.index not in seen
+        ]
+        if faster:
+            first = min(faster)[2]
+            order = [first, *(row for row in order if row is not first)]
+    return order
 
 
 def _against_bases(session: Session, valid: Sequence[RowView]) -> list[RowView]:

@@ -40,9 +40,11 @@ def conclude(facts: Facts) -> ConclusionView:
 
 def _warned(found: ConclusionView, facts: Facts) -> ConclusionView:
     """The sentence with what weakens it: nobody reads it alone and is misled."""
-    if found.code not in ("differs", "equal"):
+    if found.code not in ("differs", "equal", "one-cell"):
         return found
-    about = (WHOLE, *found.rows)
+    # Of more than two the sentence tells of all that are compared, though `rows` names few.
+    several = [row for row in facts.rows if row.ratio is not None]
+    about = (WHOLE, *((row.index for row in several) if len(several) > 2 else found.rows))
     codes = list(dict.fromkeys(code for row in about for code in facts.warnings.get(row, ())))
     if not codes:
         return found
@@ -210,10 +212,13 @@ def _turned(found: RatioView) -> RatioView:
 def _many(valid: Sequence[RowView], compared: Sequence[RowView]) -> ConclusionView:
     """Of more than two: the fastest, what does not differ from it, and the next that does."""
     best = next(row for row in valid if row.ratio and row.ratio.relation is Relation.REFERENCE)
-    equal, unclear, slower = (
+    equal, unclear, slower, faster = (
         [row for row in compared if row.ratio and row.ratio.relation is relation]
-        for relation in (Relation.EQUAL, Relation.UNCLEAR, Relation.SLOWER)
+        for relation in (Relation.EQUAL, Relation.UNCLEAR, Relation.SLOWER, Relation.FASTER)
     )
+    if faster:  # rounds that a cell lost can make a ring of them
+        text = f"Which of {len(valid)} is the fastest cannot be told: the rounds contradict it."
+        return ConclusionView(code="unclear", text=text, rows=tuple(row.index for row in valid))
     parts = []
     if equal:
         verb = "does" if len(equal) == 1 else "do"
@@ -227,9 +232,15 @@ def _many(valid: Sequence[RowView], compared: Sequence[RowView]) -> ConclusionVi
         parts.append(f"it ran {figure} times faster than {label(slower[0])}, the next")
     return ConclusionView(
         code="differs" if slower else "unclear" if unclear else "equal",
-        text=f"{label(best)} has the lowest median of {len(valid)}: {'; '.join(parts)}.",
+        text=f"{label(best)} {_leads(best, valid)} of {len(valid)}: {'; '.join(parts)}.",
         rows=(best.index, *(row.index for row in slower[:1])),
     )
+
+
+def _leads(best: RowView, valid: Sequence[RowView]) -> str:
+    medians = [row.latency.median_ns for row in valid if row.latency is not None]
+    lowest = best.latency is not None and best.latency.median_ns == min(medians)
+    return "has the lowest median" if lowest else "was the fastest, round by round,"
 
 
 _WORDS = (

@@ -111,11 +111,23 @@ def legend(view: SessionView) -> Iterator[str]:
         yield f"~ does not differ: the interval lies within {percent(view.margin)} either way."
     if Relation.UNCLEAR in relations:
         yield "? cannot be told: the interval is too wide, or there is none."
-    compared = sum(row.ratio is not None for row in view.rows) - 1
-    if compared >= 5:
+    yield from _among_many(view)
+
+
+def _among_many(view: SessionView) -> Iterator[str]:
+    """What many comparisons do to each of them."""
+    relations = [row.ratio.relation for row in view.rows if row.ratio is not None]
+    compared = sum(relation is not Relation.REFERENCE for relation in relations)
+    if against(view) == "vs base":
+        if compared >= 5:
+            yield (
+                f"Each of {compared} intervals may miss on its own: of 20 equal cells one is "
+                "expected to look different."
+            )
+    elif compared >= 2:
         yield (
-            f"Each of {compared} intervals may miss on its own: of 20 equal cells one is expected "
-            "to look different."
+            f"Each of {compared} intervals may miss on its own, and luck decides who is the "
+            "fastest: a difference counts only if it is too large for the luckiest of all pairs."
         )
 
 
