@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..protocol.plan import Burst
 from ..protocol.record import Session
 from .kinds import KeyField, Rule, Scope
 from .readers import (
@@ -34,6 +35,10 @@ def _field(
 ) -> KeyField:
     unknown = unknown or rule
     return KeyField(name, scope, rule, reason, read, unknown, neither or unknown, same_network)
+
+
+def _bounds(burst: Burst) -> tuple[int, ...]:
+    return burst.min_iterations, burst.max_iterations, burst.pause_ns
 
 
 _CELL, _SESSION = Scope.CELL, Scope.SESSION
@@ -300,6 +305,14 @@ FIELDS: tuple[KeyField, ...] = (
         _WARN,
         "longer bursts run hotter and warmer",
         from_record(lambda s: s.plan.burst.target_ns),
+        neither=_IGNORE,
+    ),
+    _field(
+        "plan.burst.bounds",
+        _SESSION,
+        _WARN,
+        "they decide how long a burst is where its target does not, and how cold it starts",
+        from_record(lambda s: _bounds(s.plan.burst)),
         neither=_IGNORE,
     ),
     _field(

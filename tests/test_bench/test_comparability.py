@@ -121,6 +121,7 @@ CHANGES = {
     ),
     "plan.burst.mode": other(plan=plan_of(burst=Burst(mode="single"))),
     "plan.burst.target_ns": other(plan=plan_of(burst=Burst(target_ns=1))),
+    "plan.burst.bounds": other(plan=plan_of(burst=Burst(max_iterations=50))),
     "plan.warmup": other(plan=plan_of(warmup=Warmup(window=11))),
     "plan.gate": other(plan=plan_of(gate=Gate(control_drift_permille=70))),
     "plan.neighbours": other(plan=plan_of(3)),
