@@ -69,19 +69,24 @@ def _said(view: SessionView, specification: Specification, without: Container[st
     for title, cell, right, keep in specification:
         texts = tuple(cell(row) for row in view.rows)
         if set(texts) != {EMPTY} and title not in without:
-            columns.append(Column(title, texts, right, keep))
+            columns.append(Column(_marked(view, title), texts, right, keep))
     if len(columns) > 1 and columns[1].title == "#":
         columns[:2] = columns[1], columns[0]
     return columns
 
 
+def _marked(view: SessionView, title: str) -> str:
+    """A title of times that says so where they were played from a script."""
+    scripted = view.kind is RecordKind.SCRIPTED and title.endswith(" ms")
+    return f"scripted {title.removeprefix('median ')}" if scripted else title
+
+
 def _latency_columns(view: SessionView) -> Specification:
     compared = any(r.ratio and r.ratio.relation is not Relation.REFERENCE for r in view.rows)
-    median = "scripted ms" if view.kind is RecordKind.SCRIPTED else "median ms"
     return (
         ("#", _rank, True, 100),
         ("role", lambda r: EMPTY if r.role is Role.NONE else r.role.value, False, 50),
-        (median, _state, True, 100),
+        ("median ms", _state, True, 100),
         ("p10", lambda r: ms(r.latency.p10_ns) if r.latency else EMPTY, True, 10),
         ("p90", lambda r: ms(r.latency.p90_ns) if r.latency else EMPTY, True, 80),
         ("p99", _p99, True, 60),

@@ -17,7 +17,7 @@ def compare(session: Session, rows: Sequence[RowView]) -> list[RowView]:
     valid = sorted((row for row in rows if _comparable(row)), key=_median_ns)
     others = [row for row in rows if not _comparable(row)]
     if any(row.role is Role.HEAD for row in valid):
-        return [*_against_bases(session, valid), *others]
+        return [*_against_bases(session, valid, rows), *others]
     return [*_against_fastest(session, valid), *others]
 
 
@@ -94,7 +94,8 @@ def _against_fastest(session: Session, valid: Sequence[RowView]) -> list[RowView
         to_leader = ratio if leader == 0 else _ratio(session, row, valid[leader], pairs)
         if to_leader is not None and to_leader.relation is Relation.SLOWER:
             leader, rank = place, place + 1
-        found.append(row.model_copy(update={"rank": rank, "ratio": ratio}))
+        known = None if to_leader is None else rank
+        found.append(row.model_copy(update={"rank": known, "ratio": ratio}))
     return found
 
 
@@ -116,14 +117,19 @@ def _fastest_first(session: Session, valid: Sequence[RowView], pairs: int) -> li
     return order
 
 
-def _against_bases(session: Session, valid: Sequence[RowView]) -> list[RowView]:
-    """Each base, then the rows that are held against it; ranks make no sense across bases."""
-    bases = [row for row in valid if row.role is Role.BASE]
-    grouped: dict[int, list[RowView]] = {base.index: [base] for base in bases}
+def _against_bases(
+    session: Session, valid: Sequence[RowView], rows: Sequence[RowView]
+) -> list[RowView]:
+    """Each base, then the rows that are held against it; ranks make no sense across bases.
+
+    A row whose base is invalid is held against nothing: the base that is left is another network's.
+    """
+    bases = [row for row in rows if row.role is Role.BASE]
+    grouped = {row.index: [row] for row in valid if row.role is Role.BASE}
     alone = []
     for row in valid:
         base = base_of(row, bases)
-        if row.role is not Role.BASE and base is not None:
+        if row.role is not Role.BASE and base is not None and base.index in grouped:
             grouped[base.index].append(row)
         elif row.role is not Role.BASE:
             alone.append(row)

@@ -32,10 +32,19 @@ class Facts(NamedTuple):
 
 def conclude(facts: Facts) -> ConclusionView:
     """The sentence, and a code for programs."""
-    found = _nothing(facts) or _warned(_comparison(facts), facts)
+    found = _nothing(facts) or _warned(_complete(_comparison(facts), facts), facts)
     if facts.kind is RecordKind.SCRIPTED:
         return found.model_copy(update={"text": f"Scripted, not measured: {found.text}"})
     return found
+
+
+def _complete(found: ConclusionView, facts: Facts) -> ConclusionView:
+    """The sentence with what it leaves out: of three cells two were compared, and why."""
+    left_out = _unusable(facts) if found.code in ("differs", "equal", "unclear") else ""
+    if not left_out:
+        return found
+    text = f"{found.text.removesuffix('.')}; {left_out}."
+    return found.model_copy(update={"text": text})
 
 
 def _warned(found: ConclusionView, facts: Facts) -> ConclusionView:
@@ -121,6 +130,8 @@ def _unusable(facts: Facts) -> str:
             parts.append(f"{label(row)} is invalid ({why})")
         elif row.latency is None:
             parts.append(f"{label(row)} was not measured")
+        elif row.ratio is None and len(facts.rows) > 1:
+            parts.append(f"{label(row)} was compared with nothing")
     return _few(parts)
 
 
@@ -142,10 +153,12 @@ def _alone(row: RowView) -> ConclusionView:
 
 
 def _apart(valid: Sequence[RowView]) -> ConclusionView:
-    names = _few([label(row) for row in valid])
+    heads = [row for row in valid if row.role is Role.HEAD]
+    names = _few([label(row) for row in heads or valid])
+    why = "no valid base goes with" if heads else "no round holds more than one of"
     return ConclusionView(
         code="not-comparable",
-        text=f"Nothing can be compared: no round holds more than one of {names}.",
+        text=f"Nothing can be compared: {why} {names}.",
         rows=tuple(row.index for row in valid),
     )
 

@@ -19,6 +19,7 @@ from care_mobile.bench.protocol.record import (
     RoundStatus,
     Summary,
 )
+from care_mobile.bench.report.columns import tables
 from care_mobile.bench.report.derive import session_view, unique
 from care_mobile.bench.report.view import AnswerState, Relation, SessionView
 from care_mobile.bench.validity import Severity
@@ -26,6 +27,7 @@ from care_mobile.bench.validity import Severity
 from ..sessions import (
     BASE_NS,
     Latencies,
+    both,
     cell_of,
     changing,
     landing,
@@ -385,3 +387,62 @@ def test_the_sentence_about_many_names_what_weakens_those_it_is_about() -> None:
     roles = [cell_of(n, role=role) for n, role in enumerate((Role.BASE, Role.HEAD, Role.HEAD))]
     heads = session_of(plan_of(roles), noisy(1.0, 1.2, 1.3), edit=unjudged(0))
     assert session_view(heads).conclusion.text.endswith("see the warnings: answers-unchecked.")
+
+
+def kin_of(model: str, role: Role, index: int) -> Cell:
+    plain = cell_of(index, role=role)
+    facts = plain.bundle.model_copy(update={"model": model})
+    return plain.model_copy(update={"bundle": facts})
+
+
+def test_a_head_whose_base_is_invalid_is_not_held_against_another_networks() -> None:
+    cells = [
+        kin_of("a", Role.BASE, 0),
+        kin_of("b", Role.BASE, 1),
+        kin_of("a", Role.HEAD, 2),
+        kin_of("b", Role.HEAD, 3),
+    ]
+    session = session_of(plan_of(cells), noisy(1.0, 3.0, 1.0, 2.0), edit=wrong(0))
+    view = session_view(session)
+    assert view.row(2).ratio is None
+    held = view.row(3).ratio
+    assert held is not None and held.reference == 1
+    assert view.conclusion.text.endswith(
+        "times faster than tiny-1; tiny-2 was compared with nothing and "
+        "tiny-0 is invalid (wrong-answers)."
+    )
+
+
+def test_without_a_valid_base_it_is_said_so() -> None:
+    roles = [cell_of(n, role=role) for n, role in enumerate((Role.BASE, Role.HEAD, Role.HEAD))]
+    view = session_view(session_of(plan_of(roles), noisy(1.0, 1.2, 1.3), edit=wrong(0)))
+    assert view.conclusion.code == "not-comparable"
+    assert "no valid base goes with tiny-1 and tiny-2" in view.conclusion.text
+
+
+def test_the_sentence_names_who_was_left_out() -> None:
+    view = session_view(session_of(plan_of(3), noisy(0.5, 1.0, 1.2), edit=wrong(0)))
+    assert view.conclusion.code == "differs"
+    assert view.conclusion.text.endswith("than tiny-2; tiny-0 is invalid (wrong-answers).")
+
+
+def test_what_shares_no_round_with_the_fastest_has_no_rank() -> None:
+    plan = plan_of(3, rounds=3, apart=True)
+    # Cell 0 keeps the replicates 1 and 2, cell 1 only 0.
+    crashed = [landing(number, RoundStatus.CRASHED) for number in (0, 4, 7)]
+    edit = both(both(crashed[0], crashed[1]), crashed[2])
+    view = session_view(session_of(plan, noisy(1.0, 1.2, 1.4), edit=edit))
+    apart = view.row(1)
+    assert (apart.valid, apart.ratio, apart.rank) == (True, None, None)
+    assert view.row(2).rank is not None
+    assert "tiny-1 was compared with nothing" in view.conclusion.text
+
+
+def test_every_time_of_a_script_is_marked() -> None:
+    phases = (Phase.BURST, Phase.PACED, Phase.SUSTAINED)
+    plan = plan_of(phases=phases, preset="mlperf")
+    view = session_view(session_of(plan, noisy(1, 1.2), kind=RecordKind.SCRIPTED))
+    titles = [column.title for table in tables(view) for column in table]
+    times = [title for title in titles if title.endswith(" ms")]
+    assert len(times) >= 5
+    assert all(title.startswith("scripted ") for title in times)
