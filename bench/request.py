@@ -378,7 +378,10 @@ def _find(request: SessionRequest) -> list[tuple[Path, Role]]:
         if missing:
             raise UsageError(f"there is no folder {missing[0]}", "name folders that hold bundles")
         head = Role.HEAD if request.bases else Role.NONE
-        return [(p, Role.BASE) for p in request.bases] + [(p, head) for p in request.bundles]
+        # A pattern that names the others names the base too.
+        bases = {path.resolve() for path in request.bases}
+        heads = [path for path in request.bundles if path.resolve() not in bases]
+        return [(p, Role.BASE) for p in request.bases] + [(p, head) for p in heads]
     if not request.output.is_dir():
         raise UsageError(f"there is no folder {request.output}", "name bundles, or give --output")
     found = find_bundles(request.output)

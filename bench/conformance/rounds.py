@@ -16,6 +16,7 @@ from .cases import Case
 E = TypeVar("E", bound=Event)
 
 _BLAMED = {
+    "check-missing": "answers",
     "garbled": "lines",
     "too-large": "lines",
     "no-hello": "hello",

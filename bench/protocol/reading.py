@@ -217,6 +217,9 @@ class _Order:
         self._stage: dict[int, str] = {}
         """`loaded`, `warm` or `failed` by cell."""
         self._ran: set[tuple[int, type[Event]]] = set()
+        self._checked: set[tuple[int, str, str]] = set()
+        """Cell, probe and moment."""
+        self._judged = [[p.name for p in cell.probes if p.judged] for cell in plan.cells]
         self._last: Block | None = None
         self._failed = False
         self.ended = False
@@ -264,6 +267,18 @@ class _Order:
         living = any(stage == "warm" for stage in self._stage.values())
         if living and done != len(self._planned.blocks) - 1:
             raise ProtocolError("blocks-missing", f"it ends after block {done}")
+        self._check_answered()
+
+    def _check_answered(self) -> None:
+        for cell in self._planned.cells:
+            if self._stage.get(cell) == "failed":
+                continue
+            judged = self._judged[cell]
+            due = [(name, "before") for name in judged] + [(name, "after") for name in judged[:1]]
+            for probe, moment in due:
+                if (cell, probe, moment) not in self._checked:
+                    said = f"cell {cell} has no answers on {probe}, {moment} it is measured"
+                    raise ProtocolError("check-missing", said)
 
     def _check_cell(self, event: Event, where: str) -> None:
         cell: int | None = getattr(event, "cell", None)
@@ -281,6 +296,11 @@ class _Order:
             raise ProtocolError("garbled", f"{where} does not say how long the load took")
         if isinstance(event, Checked) and event.probe not in self._probes[cell]:
             raise ProtocolError("unknown-probe", f"{where} is about a probe that is not planned")
+        if isinstance(event, Checked):
+            key = (cell, event.probe, event.moment)
+            if key in self._checked:
+                raise ProtocolError("wrong-order", f"{where} checks what was checked")
+            self._checked.add(key)
         if isinstance(event, PacedRun | SustainedRun):
             again = isinstance(event, PacedRun) and (cell, PacedRun) in self._ran
             if again or _PHASES[type(event)] not in self._planned.phases:

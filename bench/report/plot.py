@@ -55,6 +55,8 @@ def check_plot(file: Path) -> None:
         raise UsageError(
             f"{file.name} does not end in {', '.join(SUFFIXES)}", "name the picture so that it does"
         )
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent}", "choose another --plot")
     load("matplotlib", "plot")
 
 

@@ -149,6 +149,7 @@ def test_an_interrupted_session_says_how_to_go_on(home: Path) -> None:
         (("--unit", "tpu"), 2, "unknown unit 'tpu'"),
         (("--preset", "defualt"), 2, "default"),
         (("--plot", "x.gif"), 2, ".png"),
+        (("--plot", "nowhere/x.png"), 2, "there is no folder nowhere"),
         (("--device", "desktop=2"), 2, "one desktop"),
         (("--device", "scripted"), 2, "needs its script"),
         (("--device", "scripted=missing.json"), 2, "missing.json"),

@@ -85,7 +85,8 @@ def test_the_record_is_one_file_and_reads_as_it_was(request_: SessionRequest) ->
 
 def test_bases_come_first_and_have_their_role(request_: SessionRequest) -> None:
     one, two = request_.bundles
-    outcome = run(replace(request_, bundles=(two,), bases=(one,), rounds=1))
+    # A pattern that names the others names the base too.
+    outcome = run(replace(request_, bundles=(one, two), bases=(one,), rounds=1))
     assert [(c.bundle.name, c.role) for c in outcome.session.plan.cells] == [
         ("one", Role.BASE),
         ("two", Role.HEAD),

@@ -527,6 +527,13 @@ def _invalid() -> Iterator[tuple[str, tuple[bytes, dict[str, Any]]]]:
     yield "lines-after-the-end", (text + lines[-1], _code("after-end"))
     yield "text-after-the-end", (text + b"bye\n", _code("garbled"))
     yield "end-miscounts", wrong("lines-missing", -1, events=11)
+    measured = Story().ready([0, 1]).block(0, [0, 1]).block(1, [1, 0])
+    yield "ends-without-checking-again", measured.check(0, "after").end().case(code="check-missing")
+    unchecked = Story().hello().control().load(0).load(1).check(1).warm(0).warm(1)
+    unchecked.block(0, [0, 1]).block(1, [1, 0]).done([0, 1])
+    yield "measured-without-a-check", unchecked.case(code="check-missing")
+    twice = Story().hello().control().load(0).check(0).check(0)
+    yield "checked-twice", twice.case(code="wrong-order")
     yield "ends-without-measuring", Story().hello().control().end().case(code="cell-missing")
     yield "ends-without-a-block", Story().ready([0, 1]).block(0, [0, 1]).end().case(
         code="blocks-missing"

@@ -70,6 +70,7 @@ def test_all_codes_and_all_kinds_of_events_occur() -> None:
         "stale", "other-version", "garbled", "no-hello", "out-of-order", "time-went-back",
         "unknown-cell", "unknown-probe", "unknown-block", "wrong-order", "after-end",
         "lines-missing", "cell-missing", "blocks-missing", "phase-missing",
+        "check-missing",
     }  # fmt: skip
     events = (GOLDEN / "valid" / "every-event.jsonl").read_bytes().splitlines()
     kinds = {json.loads(line)["event"] for line in events}
