@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -59,9 +58,6 @@ def parse(arguments: Sequence[str]) -> Request:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a round; the exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(ValueError):  # not on the main thread
-            signal.signal(number, signal.SIG_DFL)
     try:
         request = parse(sys.argv[1:] if arguments is None else arguments)
         from .launch import measure  # pydantic and numpy take a while
@@ -81,5 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _alone() -> None:
+    """This process is set aside for the round: a signal ends it at once, and it may crash."""
+    from care_mobile.importing import expendable
+
+    expendable()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 if __name__ == "__main__":
+    _alone()
     raise SystemExit(main())

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from care_mobile.errors import UsageError
 from care_mobile.files import read_small
 from care_mobile.frozen import first_problem
-from care_mobile.importing import expendable
 from care_mobile.requirements import version
 
 from ..protocol.arithmetic import control
@@ -58,7 +57,6 @@ def measure(
         writer.emit(Failed, code="not-supported", detail=str(newer))
         writer.end()
         return
-    expendable()
     writer = RoundWriter(output, lambda: time.perf_counter_ns() - origin_ns)
     sensors = Sensors()
     readings = (*still(0), *sensors.look(time.perf_counter_ns() - origin_ns))
