@@ -9,6 +9,7 @@ from pathlib import Path
 
 from care_mobile.bundle import Bundle
 from care_mobile.errors import UsageError
+from care_mobile.importing import check as cannot_be_imported
 from care_mobile.processes.peer import module_command
 from care_mobile.requirements import Availability
 from care_mobile.runtimes import get_runtime
@@ -39,9 +40,14 @@ class DesktopDevice:
 
     def supports(self, bundle: Bundle) -> Availability:
         try:
-            return get_runtime(bundle.manifest.runtime).availability()
+            runtime = get_runtime(bundle.manifest.runtime)
         except UsageError as error:
             return Availability(False, str(error), error.hint)
+        found = runtime.availability()
+        # One that cannot be loaded would cost every round in which it is tried.
+        problems = map(cannot_be_imported, runtime.modules) if found.usable else ()
+        problem = next(filter(None, problems), None)
+        return found if problem is None else Availability(False, problem, "see care-doctor")
 
     def engine(self, bundle: Bundle) -> str:
         return bundle.manifest.runtime

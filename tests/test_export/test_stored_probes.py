@@ -127,13 +127,13 @@ def test_large_outputs_are_sampled_where_a_harness_samples(tmp_path: Path) -> No
     bundle, _ = stored(tmp_path, spec, of_photos(maps))
     probe = bundle.manifest.probes[0]
     (tensor,) = probe.outputs
-    assert tensor.stride == 3
+    assert tensor.stride == 11  # 3 to 10 have divisors in common with 180,600
     assert tensor.count <= MAX_OUTPUT_ELEMENTS
     reference = reference_outputs(bundle, probe)
     whole = judge_answers(probe, reference, {"map": maps})
     assert whole.passed
     assert (whole.partial, whole.values) == (True, tensor.count)
-    sampled = judge_answers(probe, reference, {"map": Sampled(maps.ravel()[::3], 3)})
+    sampled = judge_answers(probe, reference, {"map": Sampled(maps.ravel()[::11], 11)})
     assert sampled == whole
     assert not judge_answers(probe, reference, {"map": maps[..., ::-1]}).passed
 

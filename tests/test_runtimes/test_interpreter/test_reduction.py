@@ -42,7 +42,9 @@ REDUCTIONS: dict[str, Callable[[Tensor, Dims], Tensor]] = {
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), keep=st.booleans(), ios=IOS)
 def test_reductions(operator: str, data: st.DataObject, keep: bool, ios: int) -> None:
-    x = data.draw(arrays(0.125 if operator == "reduce_log_sum" else -3, 3))
+    # Products of up to 81 values stay within float32.
+    highest = 2 if operator == "reduce_prod" else 3
+    x = data.draw(arrays(0.125 if operator == "reduce_log_sum" else -highest, highest))
     signed = st.lists(st.integers(-x.ndim, x.ndim - 1), min_size=1, unique_by=lambda a: a % x.ndim)
     axes = data.draw(st.none() | signed)
     dims = tuple(a % x.ndim for a in axes or range(x.ndim))
