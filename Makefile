@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/care-export --model care_s0 --weights random:0 --target all --output bundles
 	@# 5: on a machine that is too busy figures are shown, and said to be invalid.
-	$(BIN)/care-bench --preset quick --output bundles || [ $$? -eq 5 ]
+	$(BIN)/care-bench --output bundles || [ $$? -eq 5 ]
 	@echo
 	@echo "bundles/ holds CARE-S0 for Core ML, ONNX and ExecuTorch. Where this machine can run a bundle,"
 	@echo "its results were compared with PyTorch's and its latency measured. Next: $(BIN)/care-export --help"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import numpy as np
@@ -131,13 +131,13 @@ def judge_steadiness(session: Session, cell: int) -> Iterator[Finding]:
         if own.warm is not None and not own.warm.steady
     )
     if capped:
-        detail = f"in {len(capped)} rounds the warm-up was given up before the latency held still"
+        detail = f"in {_rounds(capped)} the warm-up was given up before the latency held still"
         yield Finding(FindingCode.WARM_UP_CAPPED, Severity.WARNING, detail, cell, capped)
     # A sustained run is long enough to show by itself how the latency changes.
     rounds = evidence(session, cell) if in_blocks(session, cell) else ()
     stepped = tuple(found.round.number for found in rounds if has_step(found))
     if stepped:
-        detail = f"in {len(stepped)} rounds the latency changed for good in the middle"
+        detail = f"in {_rounds(stepped)} the latency changed for good in the middle"
         yield Finding(FindingCode.STEP, Severity.WARNING, detail, cell, stepped)
     unsteady = {*capped, *stepped}
     if rounds and 2 * len(unsteady) > len(rounds):
@@ -178,3 +178,7 @@ def judge_pace(session: Session, cell: int) -> Iterator[Finding]:
     if found.overrun_share > LATE_SHARE:
         detail = f"{found.overrun_share:.0%} of its paced inferences took longer than the interval"
         yield Finding(FindingCode.PACE_NOT_KEPT, Severity.WARNING, detail, cell)
+
+
+def _rounds(numbers: Sequence[int]) -> str:
+    return "1 round" if len(numbers) == 1 else f"{len(numbers)} rounds"
