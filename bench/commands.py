@@ -19,10 +19,10 @@ from .options import Format, FormatOption, JsonOption, PlotOption, check_plot, c
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from care_mobile.requirements import Availability
     from care_mobile.selection import PassedOver
 
     from .protocol.record import Session
+    from .report.output import LeftOut
 
 
 def _app(command: Callable[..., None]) -> typer.Typer:
@@ -34,17 +34,12 @@ def _app(command: Callable[..., None]) -> typer.Typer:
 class Shown:
     """A record that is only shown: nothing is known beside it."""
 
-    skipped: Sequence[_Skipped] = ()
+    skipped: Sequence[LeftOut] = ()
     passed_over: Sequence[PassedOver] = ()
 
     def __init__(self, session: Session, file: Path) -> None:
         self.session = session
         self.file = file
-
-
-class _Skipped:
-    path: Path
-    reason: Availability
 
 
 @in_scratch

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from care_mobile.answers import tensor_bytes
 from care_mobile.bundle import MANIFEST, Bundle, TensorSpec
 from care_mobile.frozen import MAX_NAME
 from care_mobile.runtimes.noise import seeded_inputs
 from care_mobile.text import as_line
 
 from .presets import Settings
-from .protocol.base import MAX_CELLS
 from .protocol.plan import (
     BundleFacts,
     Cell,
@@ -180,8 +180,7 @@ def _noise(bundle: Bundle, files: _Files) -> Probe:
     """Inputs for a bundle that carries none; its answers cannot be judged."""
     tensors = []
     for name, array in seeded_inputs(bundle, seed=0).items():
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        content = little.tobytes()
+        content = tensor_bytes(array)
         sha256 = hashlib.sha256(content).hexdigest()
         source = files.scratch / f"{sha256}.bin"
         source.write_bytes(content)
@@ -286,6 +285,3 @@ def balanced_order(count: int, blocks: int, seed: int) -> tuple[tuple[int, ...],
         rows += [row[::-1] for row in square] if mirrored else square
         mirrored = count % 2 == 1 and not mirrored
     return tuple(rows[:blocks])
-
-
-MOST_CELLS = MAX_CELLS

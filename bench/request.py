@@ -7,7 +7,7 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -34,9 +34,10 @@ from .planning import CellRequest, Planned, facts_of, make_plan
 from .presets import Settings, get_preset
 from .protocol.base import MAX_BLOCKS, MAX_CELLS, MAX_ITERATIONS, MAX_ROUNDS, MAX_THREADS
 from .protocol.plan import Burst, Cell, Role, Unit
-from .protocol.reading import RecordError, read_session
+from .protocol.reading import read_session
 from .protocol.record import RecordKind, Resumed, Session, SessionOpened
 from .session import On, Running, new_session_id, now
+from .validity import invalid, judge
 
 
 class InterruptedSessionError(CareError):
@@ -98,7 +99,6 @@ class SessionOutcome:
     skipped: tuple[Skipped, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     interrupted: bool = False
-    notes: tuple[str, ...] = field(default=())
     go_on: str = ""
     """The command that goes on with it."""
 
@@ -119,13 +119,9 @@ class SessionOutcome:
             lost = self.session.rounds[-1:] or self.session.earlier[-1:]
             why = f": {lost[0].detail or lost[0].code}" if lost else ""
             raise MeasurementError(f"no round was completed{why}", f"see {self.file}")
-        from .validity import invalid, judge
-
-        bad = [
-            cell.label
-            for index, cell in enumerate(self.session.plan.cells)
-            if invalid(judge(self.session), index)
-        ]
+        findings = judge(self.session)
+        cells = enumerate(self.session.plan.cells)
+        bad = [cell.label for index, cell in cells if invalid(findings, index)]
         if bad:
             listed = ", ".join(bad[:3]) + ", ..." * (len(bad) > 3)
             raise MeasurementError(f"not valid: {listed}", "see the reasons in the result")
@@ -213,7 +209,7 @@ def resume_session(file: Path, request: SessionRequest, on: On, waiting: Waiting
         )
     missing = before.missing()
     if not missing:
-        return SessionOutcome(before, file, notes=("every round had landed already",))
+        return SessionOutcome(before, file)
     with tempfile.TemporaryDirectory() as scratch:
         planned = _again(before, request, Path(scratch))
         with (
@@ -262,8 +258,8 @@ def _run(
     with ExitStack() as stack:
         try:
             station = stack.enter_context(device.open(planned.plan, planned.files))
-            judge = judge_of(planned.plan, planned.requests)
-            running = Running(planned.plan, station, journal, judge, on, completed)
+            answers = judge_of(planned.plan, planned.requests)
+            running = Running(planned.plan, station, journal, answers, on, completed)
         except BaseException:
             if not completed:
                 journal.discard()
@@ -523,6 +519,3 @@ def _records_folder(folder: Path) -> Iterator[None]:
         if is_new:
             with suppress(OSError):  # it holds the record
                 folder.rmdir()
-
-
-__all__ = ["RecordError"]

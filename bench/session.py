@@ -12,9 +12,10 @@ from pathlib import Path
 from .checking import Judge
 from .devices.station import Flight, Station
 from .journal import Journal
+from .protocol.arithmetic import is_hotter
 from .protocol.base import Contract, date_of
 from .protocol.events import EVENTS, Checked, Event, Failed, Reading
-from .protocol.plan import Plan, Round, Thermal
+from .protocol.plan import Plan, Round
 from .protocol.reading import ProtocolError, open_regular, parse, read_round
 from .protocol.record import Closed, Landed, Launched, RoundStatus, Waited
 
@@ -113,12 +114,6 @@ class Running:
             self.station.rest(min(left_ns, _SLICE_NS))
             left_ns -= _SLICE_NS
         self.journal.append([waited])
-
-
-def is_hotter(state: str | None, most: Thermal) -> bool:
-    """Whether a thermal state is above one; what is not known is not."""
-    scale = [thermal.value for thermal in Thermal]
-    return state in scale and scale.index(state) > scale.index(most.value)
 
 
 def _read(

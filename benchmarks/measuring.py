@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from care_mobile.bench.devices.desktop import usable_cpus
 from care_mobile.bench.evidence import evidence
+from care_mobile.bench.harness.pinning import usable_cores
 from care_mobile.bench.protocol.base import Contract
 from care_mobile.bench.protocol.record import Launched, Session
 from care_mobile.bench.request import SessionOutcome, SessionRequest, run_session
@@ -47,7 +47,7 @@ class Amount(NamedTuple):
 
 def the_cpu() -> int:
     """The one that everything is pinned to."""
-    return max(usable_cpus())
+    return max(usable_cores())
 
 
 def measure_bundles(

@@ -1,10 +1,12 @@
-"""Small files from anywhere, read without being held up or overwhelmed by them."""
+"""Small files from anywhere, read without being held up or overwhelmed by them, and files that
+appear whole."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -22,3 +24,18 @@ def read_small(path: Path, most_bytes: int) -> bytes:
     if found.st_size > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
     return path.read_bytes()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all, in place of what was there.
+
+    Raises:
+        OSError: if the disk refuses; then nothing is left behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

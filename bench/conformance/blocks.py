@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from itertools import groupby, pairwise
 
-from ..protocol.arithmetic import burst_iterations, drifted
+from ..protocol.arithmetic import burst_iterations, drifted, is_hotter
 from ..protocol.events import Block
-from ..protocol.plan import Gate, Thermal
+from ..protocol.plan import Gate
 from .rounds import Absent, Finished
-
-_SCALE = {status.value: place for place, status in enumerate(Thermal)}
 
 
 def _blocks(found: Finished) -> list[Block]:
@@ -76,7 +74,7 @@ def gate(found: Finished) -> str | None:
 
 def _gated(block: Block, rules: Gate) -> str | None:
     states = [r.state or "" for r in (*block.before, *block.after) if r.kind == "thermal"]
-    hot = any(_SCALE.get(state, 0) > _SCALE[rules.thermal.value] for state in states)
+    hot = any(is_hotter(state, rules.thermal) for state in states)
     before, after = block.control_before_ns, block.control_after_ns
     drift = False
     if rules.control_drift_permille is not None:

@@ -15,13 +15,12 @@ from care_mobile.requirements import Availability
 from care_mobile.runtimes import get_runtime
 
 from ..harness.machine import describe_machine
+from ..harness.pinning import usable_cores
 from ..harness.sensors import Sensors
 from ..protocol.events import Reading
 from ..protocol.plan import Cell, Plan, Unit
 from ..protocol.record import DeviceReference, RecordKind
-from .process import ProcessStation, opened
-
-HARNESS = "care_mobile.bench.harness"
+from .process import HARNESS, ProcessStation, opened
 
 
 class DesktopDevice:
@@ -56,7 +55,7 @@ class DesktopDevice:
         return Unit.ALL if bundle.manifest.runtime == "coreml" else Unit.CPU
 
     def check(self, plan: Plan) -> tuple[str, ...]:
-        cpus = usable_cpus()
+        cpus = usable_cores()
         return tuple(refusal for cell in plan.cells if (refusal := refused(cell, cpus)))[:1]
 
     @contextmanager
@@ -70,13 +69,6 @@ class _Desktop(ProcessStation):
 
     def look(self) -> tuple[Reading, ...]:
         return Sensors().look(0)
-
-
-def usable_cpus() -> tuple[int, ...]:
-    """Logical cpus this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 def refused(cell: Cell, cpus: Sequence[int]) -> str:

@@ -19,25 +19,30 @@ from ..presets import Settings
 from ..protocol.events import Reality
 from ..protocol.plan import Plan, Unit
 from ..protocol.record import DeviceReference, RecordKind
-from .process import ProcessStation, opened
+from .process import HARNESS, ProcessStation, opened
 
-HARNESS = "care_mobile.bench.harness"
 SETTINGS = Settings("functional", "answers alone, on what tells no latency", rounds=1, blocks=0)
 """Of every plan for such a device: one round, loads and checks."""
 
 
-def check_phases(plan: Plan) -> tuple[str, ...]:
-    """Why a plan is none for a device that times nothing."""
-    if any(planned.phases for planned in plan.rounds):
-        return ("it measures no latency: its rounds have no phases",)
-    return ()
+class AnswersOnly:
+    """What devices that time nothing have in common."""
+
+    kind = RecordKind.FUNCTIONAL
+
+    def unit(self, bundle: Bundle) -> Unit:
+        return Unit.CPU
+
+    def check(self, plan: Plan) -> tuple[str, ...]:
+        if any(planned.phases for planned in plan.rounds):
+            return ("it measures no latency: its rounds have no phases",)
+        return ()
 
 
-class InterpreterDevice:
+class InterpreterDevice(AnswersOnly):
     """See the module's docstring."""
 
     name = "interpreter"
-    kind = RecordKind.FUNCTIONAL
     reference = DeviceReference(kind="interpreter")
     reads: frozenset[str] = frozenset()
 
@@ -52,12 +57,6 @@ class InterpreterDevice:
 
     def engine(self, bundle: Bundle) -> str:
         return "coreml-interpreter"
-
-    def unit(self, bundle: Bundle) -> Unit:
-        return Unit.CPU
-
-    def check(self, plan: Plan) -> tuple[str, ...]:
-        return check_phases(plan)
 
     @contextmanager
     def open(self, plan: Plan, files: Mapping[str, Path]) -> Iterator[ProcessStation]:

@@ -36,6 +36,9 @@ from ..protocol.reading import last_event
 from ..protocol.record import DeviceReference, RecordKind, RoundStatus
 from .station import Flight, Watch
 
+HARNESS = "care_mobile.bench.harness"
+"""The reference harness, as a module."""
+
 _LOOK_SECONDS = 0.1
 _LEAVE_SECONDS = 5.0
 """What a harness has to exit after its last line."""

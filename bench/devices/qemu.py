@@ -20,10 +20,10 @@ from care_mobile.errors import OutputError, UsageError
 from care_mobile.requirements import Availability, version
 
 from ..protocol.events import Reality
-from ..protocol.plan import Plan, Unit
-from ..protocol.record import DeviceReference, RecordKind
-from .functional import HARNESS, check_phases
-from .process import ProcessStation, opened
+from ..protocol.plan import Plan
+from ..protocol.record import DeviceReference
+from .functional import AnswersOnly
+from .process import HARNESS, ProcessStation, opened
 
 CPU = "cortex-a76"
 """A core that phones have. The emulator's `max` is tens of times slower at the same answers."""
@@ -39,7 +39,7 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
-class QemuDevice:
+class QemuDevice(AnswersOnly):
     """See the module's docstring.
 
     Raises:
@@ -47,7 +47,6 @@ class QemuDevice:
     """
 
     name = "qemu-aarch64"
-    kind = RecordKind.FUNCTIONAL
     reads = frozenset({"threads"})
 
     def __init__(self, root: str) -> None:
@@ -73,12 +72,6 @@ class QemuDevice:
 
     def engine(self, bundle: Bundle) -> str:
         return "onnxruntime"
-
-    def unit(self, bundle: Bundle) -> Unit:
-        return Unit.CPU
-
-    def check(self, plan: Plan) -> tuple[str, ...]:
-        return check_phases(plan)
 
     @contextmanager
     def open(self, plan: Plan, files: Mapping[str, Path]) -> Iterator[ProcessStation]:

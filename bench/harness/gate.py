@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..protocol.arithmetic import drifted
+from ..protocol.arithmetic import drifted, is_hotter
 from ..protocol.events import Reading, Rejected
-from ..protocol.plan import Gate, Thermal
-
-_SCALE = {status.value: place for place, status in enumerate(Thermal)}
+from ..protocol.plan import Gate
 
 
 def rejection(
@@ -23,9 +21,8 @@ def rejection(
     """
     for moment, readings in (("before", before), ("after", after)):
         for reading in readings:
-            state = reading.state if reading.kind == "thermal" else None
-            if state is not None and _SCALE.get(state, 0) > _SCALE[gate.thermal.value]:
-                return Rejected(code="thermal", detail=f"{state} {moment} the block")
+            if reading.kind == "thermal" and is_hotter(reading.state, gate.thermal):
+                return Rejected(code="thermal", detail=f"{reading.state} {moment} the block")
     if control_ns is not None and gate.control_drift_permille is not None:
         first, last = control_ns
         if drifted(first, last, gate.control_drift_permille):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from care_mobile.errors import OutputError
+from care_mobile.files import write_whole
 from care_mobile.requirements import Availability
 from care_mobile.selection import PassedOver
 from care_mobile.terminal import result_console
@@ -96,14 +95,9 @@ def write_plot(view: SessionView, file: Path) -> None:
     from .plot import picture
 
     drawn = picture(view, file.suffix)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        partial.write_bytes(drawn)
-        partial.replace(file)
+        write_whole(file, drawn)
     except OSError as error:
         raise OutputError(
             f"cannot write {file}: {error.strerror}", "choose another --plot"
         ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 
 from ..evidence import cell_rounds, evidence, in_blocks
+from ..protocol.arithmetic import is_hotter
 from ..protocol.events import Block, Reading, Reality
 from ..protocol.foreign import WORDS
 from ..protocol.plan import Thermal
@@ -18,7 +19,7 @@ TICK_SHARE = 0.01
 SPEED_SHARE = 0.05
 """As much as the gate allows the control kernel within a block, by default."""
 
-_SCALE = {status.value: place for place, status in enumerate(Thermal)}
+_STATES = frozenset(thermal.value for thermal in Thermal)
 
 _UNREAL = {
     Reality.SIMULATOR: FindingCode.SIMULATOR,
@@ -125,13 +126,13 @@ def _rounds_with(session: Session, kind: str, state: str) -> tuple[int, ...]:
 
 
 def _heat(session: Session) -> Iterator[Finding]:
-    limit = _SCALE[session.plan.gate.thermal.value]
+    limit = session.plan.gate.thermal
     hot = [r for r in session.completed if _counted_hot(r, limit)]
     if hot:
         yield Finding(
             FindingCode.THROTTLED,
             Severity.INVALID,
-            f"blocks count that were measured above the thermal state {_name(limit)}",
+            f"blocks count that were measured above the thermal state {limit.value}",
             rounds=tuple(r.number for r in hot),
         )
     warm = [r for r in session.completed if r not in hot and _hot_elsewhere(r, limit)]
@@ -139,7 +140,7 @@ def _heat(session: Session) -> Iterator[Finding]:
         yield Finding(
             FindingCode.THROTTLED,
             Severity.WARNING,
-            f"the device went above the thermal state {_name(limit)}",
+            f"the device went above the thermal state {limit.value}",
             rounds=tuple(r.number for r in warm),
         )
     yield from _heat_of_figures(session, limit)
@@ -159,7 +160,7 @@ def _heat(session: Session) -> Iterator[Finding]:
         )
 
 
-def _heat_of_figures(session: Session, limit: int) -> Iterator[Finding]:
+def _heat_of_figures(session: Session, limit: Thermal) -> Iterator[Finding]:
     """Where the figure is that of sustained runs, their heat is in it; that it is meant to be there
     makes it no less a reason why the cell that ran second is slower."""
     for cell in range(len(session.plan.cells)):
@@ -169,19 +170,15 @@ def _heat_of_figures(session: Session, limit: int) -> Iterator[Finding]:
             if _any_hot(tuple(r for run in own.sustained for r in run.after), limit)
         )
         if numbers and not in_blocks(session, cell):
-            detail = f"its sustained runs went above the thermal state {_name(limit)}"
+            detail = f"its sustained runs went above the thermal state {limit.value}"
             yield Finding(FindingCode.THROTTLED, Severity.WARNING, detail, cell, numbers)
 
 
-def _name(place: int) -> str:
-    return list(Thermal)[place].value
-
-
-def _counted_hot(found: RoundRecord, limit: int) -> bool:
+def _counted_hot(found: RoundRecord, limit: Thermal) -> bool:
     return any(_any_hot(_around(block), limit) for block in found.accepted())
 
 
-def _hot_elsewhere(found: RoundRecord, limit: int) -> bool:
+def _hot_elsewhere(found: RoundRecord, limit: Thermal) -> bool:
     """Sustained runs are there to see what heat does; their readings are no reason."""
     sustained = {
         id(reading)
@@ -196,14 +193,14 @@ def _around(block: Block) -> tuple[Reading, ...]:
     return (*block.before, *block.after)
 
 
-def _any_hot(readings: Iterator[Reading] | tuple[Reading, ...], limit: int) -> bool:
-    return any(r.kind == "thermal" and _SCALE.get(r.state or "", 0) > limit for r in readings)
+def _any_hot(readings: Iterator[Reading] | tuple[Reading, ...], limit: Thermal) -> bool:
+    return any(r.kind == "thermal" and is_hotter(r.state, limit) for r in readings)
 
 
 def _tells_heat(found: RoundRecord) -> bool:
     """Whether every look at the thermal state saw one, and there was a look."""
     states = [reading.state for reading in found.readings if reading.kind == "thermal"]
-    return bool(states) and all(state in _SCALE for state in states)
+    return bool(states) and all(state in _STATES for state in states)
 
 
 def judge_speed(session: Session) -> Iterator[Finding]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import glob
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ..errors import OutputError
-from ..files import read_small
+from ..files import read_small, write_whole
 from ..processes.owners import abandoned
 from .results import EvaluationReport
 
@@ -44,13 +42,8 @@ def write_report(report: EvaluationReport, path: Path) -> None:
     Raises:
         OutputError: if the disk refuses.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, (report.model_dump_json(indent=2) + "\n").encode())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}", "free some space") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
