@@ -12,10 +12,9 @@ from pathlib import Path
 from .checking import Judge
 from .devices.station import Flight, Station
 from .journal import Journal
-from .protocol.arithmetic import is_hotter
 from .protocol.base import Contract, date_of
 from .protocol.events import EVENTS, Checked, Event, Failed, Reading
-from .protocol.plan import Plan, Round
+from .protocol.plan import Plan, Round, is_hotter
 from .protocol.reading import ProtocolError, open_regular, parse, read_round
 from .protocol.record import Closed, Landed, Launched, RoundStatus, Waited
 

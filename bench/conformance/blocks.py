@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby, pairwise
 
-from ..protocol.arithmetic import burst_iterations, drifted, is_hotter
+from ..protocol.arithmetic import burst_iterations, drifted
 from ..protocol.events import Block
-from ..protocol.plan import Gate
+from ..protocol.plan import Gate, is_hotter
 from .rounds import Absent, Finished
 
 

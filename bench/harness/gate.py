@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..protocol.arithmetic import drifted, is_hotter
+from ..protocol.arithmetic import drifted
 from ..protocol.events import Reading, Rejected
-from ..protocol.plan import Gate
+from ..protocol.plan import Gate, is_hotter
 
 
 def rejection(

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from enum import Enum
 
-from .plan import Burst, Thermal, Warmup
+from .plan import Burst, Warmup
 
 MASK = 2**64 - 1
 CONTROL_SEED = 0x9E3779B97F4A7C15
@@ -70,14 +70,6 @@ def burst_iterations(latency_ns: int, burst: Burst) -> int:
 def drifted(before_ns: int, after_ns: int, permille: int) -> bool:
     """Whether two times of the control kernel differ by more than `permille` of the shorter."""
     return abs(after_ns - before_ns) * 1000 > permille * min(before_ns, after_ns)
-
-
-_HEAT = {thermal.value: place for place, thermal in enumerate(Thermal)}
-
-
-def is_hotter(state: str | None, most: Thermal) -> bool:
-    """Whether a thermal state is above one; what is not known is not."""
-    return _HEAT.get(state or "", 0) > _HEAT[most.value]
 
 
 def answer_stride(elements: int, limit: int) -> int:

@@ -64,6 +64,14 @@ class Thermal(str, Enum):
     SHUTDOWN = "shutdown"
 
 
+_HEAT = {thermal.value: place for place, thermal in enumerate(Thermal)}
+
+
+def is_hotter(state: str | None, most: Thermal) -> bool:
+    """Whether a thermal state is above one; what is not known is not."""
+    return _HEAT.get(state or "", 0) > _HEAT[most.value]
+
+
 class LoadKind(str, Enum):
     """How a model is loaded, always in a process that has loaded nothing before.
 

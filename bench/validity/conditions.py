@@ -7,10 +7,9 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 
 from ..evidence import cell_rounds, evidence, in_blocks
-from ..protocol.arithmetic import is_hotter
 from ..protocol.events import Block, Reading, Reality
 from ..protocol.foreign import WORDS
-from ..protocol.plan import Thermal
+from ..protocol.plan import Thermal, is_hotter
 from ..protocol.record import RecordKind, RoundRecord, Session
 from .findings import Finding, FindingCode, Severity
 

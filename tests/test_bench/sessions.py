@@ -55,6 +55,17 @@ BASE_NS = 10_000_000
 CONTROL_NS = 2_000_000
 DATE = "2026-01-02T03:04:05Z"
 SESSION = "20260102T030405Z-00c0ffee"
+NOOP = BundleFacts(
+    name="noop",
+    model="noop",
+    target="none",
+    precision="none",
+    resolution="1x1",
+    weights_source="none",
+    random_weights=True,
+    size_bytes=0,
+)
+"""Of a cell that needs no bundle."""
 
 Edit = Callable[[Contract], Contract | Iterable[Contract] | None]
 """Of a line of the record: what stands there instead; several, or None for nothing."""

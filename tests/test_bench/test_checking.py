@@ -12,27 +12,17 @@ from care_mobile.answers import reference_outputs
 from care_mobile.bench.checking import judge_of
 from care_mobile.bench.planning import CellRequest
 from care_mobile.bench.protocol.events import Answer, Checked
-from care_mobile.bench.protocol.plan import BundleFacts, Cell, Plan, Round
+from care_mobile.bench.protocol.plan import Cell, Plan, Round
 from care_mobile.bench.protocol.record import Judged
 from care_mobile.bundle import Bundle
-
-FACTS = BundleFacts(
-    name="noop",
-    model="noop",
-    target="none",
-    precision="none",
-    resolution="1x1",
-    weights_source="none",
-    random_weights=True,
-    size_bytes=0,
-)
+from test_bench.sessions import NOOP
 
 
 def plan(limit: int = 65_536) -> Plan:
     return Plan(
         session="s",
         created="2026-11-26T12:00:00Z",
-        cells=(Cell(id="a", label="a", bundle=FACTS, engine="noop"),),
+        cells=(Cell(id="a", label="a", bundle=NOOP, engine="noop"),),
         rounds=(Round(number=0, replicate=0, cells=(0,), phases=()),),
         answer_elements=limit,
     )

@@ -8,7 +8,7 @@ import pytest
 
 from care_mobile.bench.journal import new_journal, old_journal
 from care_mobile.bench.protocol.events import Clock, End, HarnessInfo, Hello, Machine
-from care_mobile.bench.protocol.plan import BundleFacts, Cell, Plan, Round
+from care_mobile.bench.protocol.plan import Cell, Plan, Round
 from care_mobile.bench.protocol.reading import RecordError, read_session
 from care_mobile.bench.protocol.record import (
     Closed,
@@ -20,22 +20,13 @@ from care_mobile.bench.protocol.record import (
     SessionOpened,
 )
 from care_mobile.errors import OutputError
+from test_bench.sessions import NOOP
 
 DATE = "2026-11-26T12:00:00Z"
-FACTS = BundleFacts(
-    name="noop",
-    model="noop",
-    target="none",
-    precision="none",
-    resolution="1x1",
-    weights_source="none",
-    random_weights=True,
-    size_bytes=0,
-)
 PLAN = Plan(
     session="s",
     created=DATE,
-    cells=(Cell(id="a", label="a", bundle=FACTS, engine="noop"),),
+    cells=(Cell(id="a", label="a", bundle=NOOP, engine="noop"),),
     rounds=tuple(Round(number=n, replicate=n, cells=(0,), phases=()) for n in range(3)),
 )
 OPENED = SessionOpened(

@@ -11,24 +11,15 @@ import pytest
 
 from care_mobile.bench.devices.process import Limits, ProcessDevice, ProcessStation, opened
 from care_mobile.bench.devices.station import Flight
-from care_mobile.bench.protocol.plan import BundleFacts, Cell, Plan, Round
+from care_mobile.bench.protocol.plan import Cell, Plan, Round
 from care_mobile.bench.protocol.record import RoundStatus
 from care_mobile.errors import UsageError
+from test_bench.sessions import NOOP
 
-FACTS = BundleFacts(
-    name="noop",
-    model="noop",
-    target="none",
-    precision="none",
-    resolution="1x1",
-    weights_source="none",
-    random_weights=True,
-    size_bytes=0,
-)
 PLAN = Plan(
     session="s",
     created="2026-11-26T12:00:00Z",
-    cells=(Cell(id="a", label="a", bundle=FACTS, engine="noop"),),
+    cells=(Cell(id="a", label="a", bundle=NOOP, engine="noop"),),
     rounds=(Round(number=0, replicate=0, cells=(0,), blocks=((0,),)),),
 )
 PREAMBLE = """
